@@ -1,0 +1,138 @@
+//! The one object the front doors hold: shards by id, the catalogue, and the cluster's secrets in use.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use highwater_proto::{
+    ErrorCode,
+    ids::{ShardId, TopicId},
+    names::TopicName,
+};
+
+use crate::{
+    catalogue::{Catalogue, KeyHasher, Principal, Project},
+    cursor::{Cursor, Cursors, TopicCursor},
+    handle::{Published, ReadRequest, ShardHandle, TopicView},
+    refusal::{Refusal, Result},
+};
+
+/// A node's view of the service.
+pub struct Broker {
+    shards: Vec<ShardHandle>,
+    catalogue: ArcSwap<Catalogue>,
+    cursors: Cursors,
+    keys: KeyHasher,
+}
+
+impl Broker {
+    /// A broker over these shards, whose ids are their indices.
+    pub fn new(cluster_secret: &[u8], catalogue: Catalogue, shards: Vec<ShardHandle>) -> Broker {
+        for (index, shard) in shards.iter().enumerate() {
+            assert_eq!(shard.id().0 as usize, index, "shards are numbered from 0");
+        }
+        Broker {
+            shards,
+            catalogue: ArcSwap::from_pointee(catalogue),
+            cursors: Cursors::new(cluster_secret),
+            keys: KeyHasher::new(cluster_secret),
+        }
+    }
+
+    /// The catalogue as it is now.
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        self.catalogue.load_full()
+    }
+
+    /// Replaces the catalogue.
+    pub fn set_catalogue(&self, catalogue: Catalogue) {
+        self.catalogue.store(Arc::new(catalogue));
+    }
+
+    /// Seals and opens cursors.
+    pub fn cursors(&self) -> &Cursors {
+        &self.cursors
+    }
+
+    /// Checks an API key.
+    ///
+    /// # Errors
+    /// `unauthenticated` when it is not valid.
+    pub fn authenticate(&self, credential: &str) -> Result<Principal> {
+        self.catalogue.load().authenticate(&self.keys, credential)
+    }
+
+    /// All shards.
+    pub fn shards(&self) -> &[ShardHandle] {
+        &self.shards
+    }
+
+    /// The shard with this id.
+    ///
+    /// # Errors
+    /// `cursor_invalid` when there is none, since ids of shards come from cursors only.
+    pub fn shard(&self, id: ShardId) -> Result<&ShardHandle> {
+        let unknown = || Refusal::new(ErrorCode::CursorInvalid, "the cursor names no shard");
+        self.shards.get(id.0 as usize).ok_or_else(unknown)
+    }
+
+    /// The shard that keeps a topic.
+    pub fn shard_of(&self, project: &Project, topic: &TopicName) -> &ShardHandle {
+        &self.shards[project.shard_of(topic).0 as usize]
+    }
+
+    /// The cursor after a record that was published.
+    pub fn published_cursor(&self, project: &Project, shard: ShardId, at: Published) -> String {
+        self.topic_cursor(project, shard, at.topic, at.offset + 1)
+    }
+
+    /// The cursor of an offset of a topic.
+    pub fn topic_cursor(
+        &self,
+        project: &Project,
+        shard: ShardId,
+        topic: TopicId,
+        next_offset: u64,
+    ) -> String {
+        let cursor = TopicCursor {
+            shard,
+            topic,
+            next_offset,
+        };
+        self.cursors.seal_topic(project.id, cursor)
+    }
+
+    /// The offset a conditional publish requires the topic to be at, from the cursor it brings.
+    ///
+    /// # Errors
+    /// `cursor_invalid` or `cursor_foreign` when it is no cursor of this topic's shard and project.
+    pub fn expected_offset(
+        &self,
+        project: &Project,
+        topic: &TopicName,
+        cursor: &str,
+    ) -> Result<TopicCursor> {
+        match self.cursors.open(project.id, cursor)? {
+            Cursor::Topic(cursor) if cursor.shard == project.shard_of(topic) => Ok(cursor),
+            _ => Err(Refusal::new(
+                ErrorCode::CursorForeign,
+                "this is not a cursor of the topic",
+            )),
+        }
+    }
+
+    /// Describes a topic, with everything in it that was acknowledged before the call.
+    ///
+    /// # Errors
+    /// `not_found` when it does not exist.
+    pub async fn topic(&self, project: &Project, topic: &TopicName) -> Result<TopicView> {
+        let shard = self.shard_of(project, topic);
+        shard.frontier().await?;
+        let view = shard.read(|reply| ReadRequest::Topic {
+            project: project.id,
+            topic: topic.clone(),
+            reply,
+        });
+        let missing = || Refusal::new(ErrorCode::NotFound, "there is no such topic");
+        view.await?.ok_or_else(missing)
+    }
+}

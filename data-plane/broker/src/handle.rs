@@ -1,0 +1,435 @@
+//! The seam between those who ask and the shard that answers: two bounded queues and the tail.
+//!
+//! A [`ShardHandle`] is the same thing whether the shard's leader is in this process, on another
+//! node or made up by a test: whoever holds the other ends of the queues decides. Batching is just
+//! draining the write queue.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use highwater_proto::{
+    ErrorCode,
+    ids::{ProjectId, ShardId, TopicId},
+    limits::{SHARD_QUEUE_BYTES_MAX, SHARD_QUEUE_MAX},
+    names::{TopicFilter, TopicName},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::{
+    refusal::{Refusal, Result},
+    segment::Slice,
+    tail::Tail,
+};
+
+/// Where an answer goes.
+pub type Reply<T> = oneshot::Sender<Result<T>>;
+
+/// A publish that was checked, ready to be proposed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Publish {
+    /// The project of the publisher's credential.
+    pub project: ProjectId,
+    /// The topic.
+    pub topic: TopicName,
+    /// The encoded `highwater.client.v1.Message`, stored as it is.
+    pub message: Bytes,
+    /// Hash of the idempotency key.
+    pub idempotency: Option<[u8; 16]>,
+    /// Hash of the compaction key.
+    pub key: Option<[u8; 16]>,
+    /// Append only if this is the offset the record will get.
+    pub if_next_offset: Option<u64>,
+    /// How the topic is kept.
+    pub policy: TopicPolicy,
+}
+
+/// The part of a topic's policy that changes what is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct TopicPolicy {
+    /// Keep only the newest record of each key, and of the records without one.
+    pub last_value: bool,
+    /// Refuse the publish rather than create the topic.
+    pub must_exist: bool,
+}
+
+/// Where a publish ended up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// The topic's number in its shard.
+    pub topic: TopicId,
+    /// The record's offset.
+    pub offset: u64,
+    /// Whether it is the result of an earlier publish with the same idempotency key.
+    pub duplicate: bool,
+}
+
+/// What changes a shard.
+#[derive(Debug)]
+pub enum WriteRequest {
+    /// Append these, in order. Each is refused or appended on its own.
+    Publish {
+        /// What to append.
+        publishes: Vec<Publish>,
+        /// Gets one outcome for each, in order, once it is durable on a majority.
+        reply: Reply<Vec<Result<Published>>>,
+        /// Frees the queue's bytes when the request is done.
+        permit: OwnedSemaphorePermit,
+    },
+    /// Remove a topic with all its records. Answers whether there was one.
+    DeleteTopic {
+        /// The project of the caller's credential.
+        project: ProjectId,
+        /// The topic.
+        topic: TopicName,
+        /// Gets the answer once it is durable on a majority.
+        reply: Reply<bool>,
+    },
+}
+
+/// What reads a shard. Answers come from this node's replica.
+#[derive(Debug)]
+pub enum ReadRequest {
+    /// Wait until this replica has applied everything that was acknowledged before now anywhere in
+    /// the cluster (Raft's read index), and say how far that is.
+    Frontier {
+        /// Gets the position after the last record.
+        reply: Reply<u64>,
+    },
+    /// Describe a topic, as this replica has applied it.
+    Topic {
+        /// The project.
+        project: ProjectId,
+        /// The topic.
+        topic: TopicName,
+        /// Gets the description, or nothing for a topic that does not exist.
+        reply: Reply<Option<TopicView>>,
+    },
+    /// List the topics of a project by name.
+    Topics {
+        /// The project.
+        project: ProjectId,
+        /// Only topics that match one of these.
+        filters: Arc<[TopicFilter]>,
+        /// Only topics after this one.
+        after: Option<TopicName>,
+        /// At most this many.
+        limit: usize,
+        /// Gets the topics in ascending order of their names.
+        reply: Reply<Vec<TopicView>>,
+    },
+    /// Find the first offset of a topic published at or after a time.
+    TopicTime {
+        /// The project.
+        project: ProjectId,
+        /// The topic.
+        topic: TopicName,
+        /// In milliseconds since the Unix epoch.
+        time_ms: u64,
+        /// Gets the offset, which is the next one when all records are older.
+        reply: Reply<u64>,
+    },
+    /// Read records of one topic from storage.
+    ReadTopic {
+        /// The project.
+        project: ProjectId,
+        /// The topic.
+        topic: TopicName,
+        /// The topic's number if the reader knows it: after a deletion the name means another topic.
+        incarnation: Option<TopicId>,
+        /// The first offset wanted.
+        offset: u64,
+        /// How much to read.
+        limits: PageLimits,
+        /// Gets the records.
+        reply: Reply<TopicPage>,
+    },
+    /// Read records of all topics of a project that match one of the filters, in the shard's order.
+    ReadFeed {
+        /// The project.
+        project: ProjectId,
+        /// The filters.
+        filters: Arc<[TopicFilter]>,
+        /// The first position wanted.
+        position: u64,
+        /// How much to read.
+        limits: PageLimits,
+        /// Gets the records.
+        reply: Reply<FeedPage>,
+    },
+    /// Find a position of the feed: where its first record is, by time, or so many records from its end.
+    SeekFeed {
+        /// The project.
+        project: ProjectId,
+        /// Only records of topics that match one of these are counted.
+        filters: Arc<[TopicFilter]>,
+        /// What to find.
+        to: FeedSeek,
+        /// Gets the position.
+        reply: Reply<u64>,
+    },
+    /// Read the last record of each topic that matches one of the filters.
+    LastValues {
+        /// The project.
+        project: ProjectId,
+        /// The filters.
+        filters: Arc<[TopicFilter]>,
+        /// Only records at these positions of the shard, from the first to before the second.
+        positions: (u64, u64),
+        /// How much to read.
+        limits: PageLimits,
+        /// Gets the records in order of their positions.
+        reply: Reply<LastValuesPage>,
+    },
+}
+
+/// Where in a project's feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FeedSeek {
+    /// At the first record that is retained.
+    Earliest,
+    /// At the first record published at or after this time, in milliseconds since the Unix epoch.
+    Time(u64),
+    /// So many matching records before the end.
+    Last(u64),
+}
+
+/// How much one read may return.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageLimits {
+    /// Records, at most.
+    pub records: usize,
+    /// Bytes of messages at which the page is closed; a single record may exceed it.
+    pub bytes: usize,
+}
+
+/// A topic, as it is at some moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicView {
+    /// Its name.
+    pub name: TopicName,
+    /// Its number in the shard.
+    pub id: TopicId,
+    /// The oldest offset that is retained.
+    pub first_offset: u64,
+    /// The offset the next record will get.
+    pub next_offset: u64,
+    /// Bytes of the retained messages.
+    pub bytes: u64,
+}
+
+/// Records of one topic.
+#[derive(Debug, Clone)]
+pub struct TopicPage {
+    /// The topic they are of, when it exists.
+    pub topic: Option<TopicId>,
+    /// The records, in order.
+    pub slices: Vec<Slice>,
+    /// The offset after the last record, where the next read goes on.
+    pub next_offset: u64,
+    /// Set when the end of the topic was reached: there is nothing more of it before this position
+    /// of the shard, so the tail can be read from there.
+    pub through: Option<u64>,
+    /// What was asked for and is gone.
+    pub gap: Option<TopicGap>,
+}
+
+/// Offsets that were asked for and are gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicGap {
+    /// The topic.
+    pub topic: TopicName,
+    /// The topic's number: of the one that exists now, if the one asked for was deleted.
+    pub id: TopicId,
+    /// The offset asked for.
+    pub requested: u64,
+    /// The first that there is.
+    pub first_available: u64,
+    /// Why.
+    pub reason: GapReason,
+}
+
+/// Why data is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GapReason {
+    /// It outlived the topic's retention.
+    Retention,
+    /// The topic was deleted, and perhaps made anew.
+    Deleted,
+}
+
+impl GapReason {
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            GapReason::Retention => "retention",
+            GapReason::Deleted => "deleted",
+        }
+    }
+}
+
+/// Records of a project's feed.
+#[derive(Debug, Clone)]
+pub struct FeedPage {
+    /// The records, in the shard's order.
+    pub slices: Vec<Slice>,
+    /// The position after what was looked at, where the next read goes on.
+    pub next_position: u64,
+    /// Whether `next_position` is the end of what this replica has applied.
+    pub at_end: bool,
+    /// The page begins after positions that are gone: the one asked for, and the first available.
+    pub gap: Option<(u64, u64)>,
+    /// Topics on this page that have lost records before what is returned.
+    pub topic_gaps: Vec<TopicGap>,
+}
+
+/// The last records of some topics.
+#[derive(Debug, Clone)]
+pub struct LastValuesPage {
+    /// One record each, in order of their positions.
+    pub slices: Vec<Slice>,
+    /// The position after the last of them, where the next read goes on.
+    pub next_position: u64,
+    /// Whether no other matching topic's last record lies in the positions asked for.
+    pub at_end: bool,
+}
+
+/// How to reach one shard.
+#[derive(Debug, Clone)]
+pub struct ShardHandle {
+    id: ShardId,
+    writes: mpsc::Sender<WriteRequest>,
+    reads: mpsc::Sender<ReadRequest>,
+    bytes: Arc<Semaphore>,
+    tail: Arc<Tail>,
+}
+
+/// The other end of a [`ShardHandle`]: what the shard's task drains.
+#[derive(Debug)]
+pub struct ShardQueues {
+    /// Requests that change the shard.
+    pub writes: mpsc::Receiver<WriteRequest>,
+    /// Requests that read it.
+    pub reads: mpsc::Receiver<ReadRequest>,
+}
+
+impl ShardHandle {
+    /// A handle and the queues behind it. `tail` is fed by whoever applies the shard's log.
+    pub fn new(id: ShardId, tail: Arc<Tail>) -> (ShardHandle, ShardQueues) {
+        let (writes_tx, writes) = mpsc::channel(SHARD_QUEUE_MAX);
+        let (reads_tx, reads) = mpsc::channel(SHARD_QUEUE_MAX);
+        let handle = ShardHandle {
+            id,
+            writes: writes_tx,
+            reads: reads_tx,
+            bytes: Arc::new(Semaphore::new(SHARD_QUEUE_BYTES_MAX)),
+            tail,
+        };
+        (handle, ShardQueues { writes, reads })
+    }
+
+    /// The shard.
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// The newest records of the shard.
+    pub fn tail(&self) -> &Arc<Tail> {
+        &self.tail
+    }
+
+    /// Queues publishes at once. The outcomes come in order, when each is durable on a majority.
+    ///
+    /// # Errors
+    /// `overloaded` when the queue is full, `draining` when the shard has stopped; nothing was written.
+    pub fn try_publish(
+        &self,
+        publishes: Vec<Publish>,
+    ) -> Result<oneshot::Receiver<Result<Vec<Result<Published>>>>> {
+        let bytes = queue_bytes(&publishes);
+        let permit = self
+            .bytes
+            .clone()
+            .try_acquire_many_owned(bytes)
+            .map_err(|_| overloaded())?;
+        let (reply, outcome) = oneshot::channel();
+        let request = WriteRequest::Publish {
+            publishes,
+            reply,
+            permit,
+        };
+        match self.writes.try_send(request) {
+            Ok(()) => Ok(outcome),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(overloaded()),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(stopped()),
+        }
+    }
+
+    /// Queues publishes, waiting for room. The outcomes come in order, when each is durable on a
+    /// majority.
+    ///
+    /// # Errors
+    /// `draining` when the shard has stopped; nothing was written.
+    pub async fn publish(
+        &self,
+        publishes: Vec<Publish>,
+    ) -> Result<oneshot::Receiver<Result<Vec<Result<Published>>>>> {
+        let bytes = queue_bytes(&publishes);
+        let acquired = self.bytes.clone().acquire_many_owned(bytes).await;
+        let permit = acquired.map_err(|_| stopped())?;
+        let (reply, outcome) = oneshot::channel();
+        let request = WriteRequest::Publish {
+            publishes,
+            reply,
+            permit,
+        };
+        self.writes.send(request).await.map_err(|_| stopped())?;
+        Ok(outcome)
+    }
+
+    /// Removes a topic with all its records; says whether there was one.
+    pub async fn delete_topic(&self, project: ProjectId, topic: TopicName) -> Result<bool> {
+        let (reply, answer) = oneshot::channel();
+        let request = WriteRequest::DeleteTopic {
+            project,
+            topic,
+            reply,
+        };
+        self.writes.send(request).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| interrupted())?
+    }
+
+    /// Asks for a read: `make` puts the reply into the request.
+    pub async fn read<T>(&self, make: impl FnOnce(Reply<T>) -> ReadRequest) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.reads.send(make(reply)).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+
+    /// Waits until this replica has everything that was acknowledged before now, anywhere in the
+    /// cluster. Returns the position after it.
+    pub async fn frontier(&self) -> Result<u64> {
+        self.read(|reply| ReadRequest::Frontier { reply }).await
+    }
+}
+
+fn queue_bytes(publishes: &[Publish]) -> u32 {
+    let bytes: usize = publishes.iter().map(|p| p.message.len() + 64).sum();
+    bytes.min(SHARD_QUEUE_BYTES_MAX) as u32
+}
+
+fn overloaded() -> Refusal {
+    Refusal::new(ErrorCode::Overloaded, "the shard's queue is full").retry_after_ms(100)
+}
+
+fn stopped() -> Refusal {
+    Refusal::new(ErrorCode::Draining, "the shard has stopped on this node").retry_after_ms(100)
+}
+
+/// What a publisher is told whose outcome never came: it may or may not be in the log.
+pub fn interrupted() -> Refusal {
+    Refusal::new(
+        ErrorCode::Unavailable,
+        "the shard stopped before the outcome was known",
+    )
+    .retry_after_ms(100)
+}

@@ -1,0 +1,414 @@
+//! The state of one shard and the one way it changes: [`ShardState::apply`].
+//!
+//! Applying is a function of the state and the command alone. It reads no clock (time is in the
+//! command), draws no random number and does no I/O, so every replica that applies the same log
+//! reaches the same state. What is too large for memory, the records and the idempotency keys,
+//! leaves it as [`Effects`] for the store to keep; the one thing it must look up there comes in as
+//! [`Remembered`].
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use highwater_proto::{
+    ErrorCode, cluster,
+    ids::{ProjectId, TopicId},
+    limits::TOPICS_PER_SHARD_MAX,
+    names::{TopicFilter, TopicName},
+};
+use rustc_hash::{FxBuildHasher, FxHashMap};
+
+use crate::{
+    handle::{Published, TopicView},
+    refusal::{Refusal, Result},
+    segment::{Segment, TopicIdentity},
+};
+
+/// Everything a shard knows, except its records and idempotency keys.
+#[derive(Debug, Default)]
+pub struct ShardState {
+    /// Position the next record of the shard gets.
+    next_position: u64,
+    /// Number the next topic gets.
+    next_topic: u64,
+    /// The newest time any command carried, in milliseconds since the Unix epoch.
+    time_ms: u64,
+    topics: FxHashMap<TopicId, Topic>,
+    /// Ordered, for listing and for filters with a literal beginning.
+    names: BTreeMap<(ProjectId, TopicName), TopicId>,
+    /// The same, for publishing.
+    by_name: HashMap<(ProjectId, TopicName), TopicId, FxBuildHasher>,
+}
+
+/// What a shard knows of one topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    /// Its project, name and number.
+    pub identity: Arc<TopicIdentity>,
+    /// The oldest offset that is retained.
+    pub first_offset: u64,
+    /// The offset the next record gets.
+    pub next_offset: u64,
+    /// Bytes of all records the topic ever held before `first_offset`.
+    pub first_bytes: u64,
+    /// Bytes of all records the topic ever held.
+    pub next_bytes: u64,
+    /// Position of the newest record in the shard.
+    pub last_position: u64,
+    /// When the newest record was published, in milliseconds since the Unix epoch.
+    pub time_ms: u64,
+    /// Whether only the newest record of each key is kept.
+    pub last_value: bool,
+}
+
+impl Topic {
+    /// The topic for those who ask about it.
+    pub fn view(&self) -> TopicView {
+        TopicView {
+            name: self.identity.name.clone(),
+            id: self.identity.id,
+            first_offset: self.first_offset,
+            next_offset: self.next_offset,
+            bytes: self.next_bytes - self.first_bytes,
+        }
+    }
+}
+
+/// The numbers of a shard that are stored beside its topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Position the next record of the shard gets.
+    pub next_position: u64,
+    /// Number the next topic gets.
+    pub next_topic: u64,
+    /// The newest time any command carried, in milliseconds since the Unix epoch.
+    pub time_ms: u64,
+}
+
+/// What only the store remembers.
+pub trait Remembered {
+    /// The offset a publish with this idempotency key was given, if it is still known at `now_ms`.
+    fn offset_of(&self, topic: TopicId, key: &[u8; 16], now_ms: u64) -> Option<u64>;
+}
+
+/// What applying one command leaves to do and to answer.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// The answer, in the order of the command's parts.
+    pub answer: Answer,
+    /// Records that were appended, in order of their positions.
+    pub segments: Vec<Arc<Segment>>,
+    /// Idempotency keys to remember, each with its topic and offset, as of the batch's time.
+    pub remember: Vec<(TopicId, [u8; 16], u64)>,
+    /// Compaction keys of appended records in last-value topics. No key is all zeroes.
+    pub keyed: Vec<(TopicId, [u8; 16], u64)>,
+    /// Topics whose description changed.
+    pub touched: Vec<TopicId>,
+    /// Topics that lost records at their beginning.
+    pub trimmed: Vec<TopicId>,
+    /// Topics that are gone.
+    pub deleted: Vec<Topic>,
+    /// The time of the command, in milliseconds since the Unix epoch.
+    pub time_ms: u64,
+}
+
+/// What the proposer is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Answer {
+    /// Nothing to say.
+    #[default]
+    Done,
+    /// One outcome for each publish: run by run, in order.
+    Published(Vec<Result<Published>>),
+    /// Whether there was a topic to delete.
+    Deleted(bool),
+}
+
+impl ShardState {
+    /// The state as it was stored.
+    pub fn restore(counters: Counters, topics: impl IntoIterator<Item = Topic>) -> ShardState {
+        let mut state = ShardState {
+            next_position: counters.next_position,
+            next_topic: counters.next_topic,
+            time_ms: counters.time_ms,
+            ..ShardState::default()
+        };
+        for topic in topics {
+            assert!(
+                topic.identity.id.0 < counters.next_topic,
+                "topic ids are never reused"
+            );
+            state.insert(topic);
+        }
+        state
+    }
+
+    /// The numbers to store beside the topics.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            next_position: self.next_position,
+            next_topic: self.next_topic,
+            time_ms: self.time_ms,
+        }
+    }
+
+    /// Position the next record of the shard gets.
+    pub fn next_position(&self) -> u64 {
+        self.next_position
+    }
+
+    /// The topic with this number.
+    pub fn topic(&self, id: TopicId) -> Option<&Topic> {
+        self.topics.get(&id)
+    }
+
+    /// The topic with this name.
+    pub fn named(&self, project: ProjectId, name: &TopicName) -> Option<&Topic> {
+        let id = self.by_name.get(&(project, name.clone()))?;
+        self.topics.get(id)
+    }
+
+    /// All topics, in no order.
+    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.topics.values()
+    }
+
+    /// The topics of a project that match one of the filters and come after a name, in order.
+    pub fn matching<'a>(
+        &'a self,
+        project: ProjectId,
+        filters: &'a [TopicFilter],
+        after: Option<&TopicName>,
+    ) -> impl Iterator<Item = &'a Topic> + 'a {
+        // One filter with a literal beginning narrows the walk; several are walked from the least.
+        let prefix = filters
+            .iter()
+            .map(|f| f.literal_prefix())
+            .min()
+            .unwrap_or("");
+        let single = filters.len() == 1;
+        let start = match (after, TopicName::try_from(prefix)) {
+            (Some(after), Ok(first)) if after < &first => Bound::Included((project, first)),
+            (Some(after), _) => Bound::Excluded((project, after.clone())),
+            (None, Ok(first)) => Bound::Included((project, first)),
+            (None, Err(_)) => Bound::Included((project, least_name())),
+        };
+        self.names
+            .range((start, Bound::Unbounded))
+            .take_while(move |((p, name), _)| {
+                *p == project && (!single || name.as_str().starts_with(prefix))
+            })
+            .filter(|((_, name), _)| filters.iter().any(|f| f.matches(name.as_str())))
+            .map(|(_, id)| &self.topics[id])
+    }
+
+    /// Changes the state as the command says.
+    ///
+    /// A part that cannot be done is answered with a refusal and changes nothing; it is the same on
+    /// every replica.
+    pub fn apply(&mut self, command: cluster::Command, remembered: &dyn Remembered) -> Effects {
+        use cluster::command::Command;
+        match command.command {
+            Some(Command::Publish(batch)) => self.apply_publish(batch, remembered),
+            Some(Command::Trim(trim)) => self.apply_trim(trim),
+            Some(Command::DeleteTopic(delete)) => self.apply_delete(delete),
+            // A command of a newer release: this replica must not guess.
+            None => panic!("the log holds a command this release does not know"),
+        }
+    }
+
+    fn apply_publish(
+        &mut self,
+        batch: cluster::PublishBatch,
+        remembered: &dyn Remembered,
+    ) -> Effects {
+        self.time_ms = self.time_ms.max(batch.time_ms);
+        let mut effects = Effects {
+            time_ms: self.time_ms,
+            ..Effects::default()
+        };
+        let count = batch.runs.iter().map(|run| run.publishes.len()).sum();
+        let mut outcomes = Vec::with_capacity(count);
+        for run in batch.runs {
+            let refused = run.publishes.len();
+            match self.open_topic(&run, &mut effects) {
+                Ok(id) => self.append(id, run.publishes, remembered, &mut effects, &mut outcomes),
+                Err(refusal) => outcomes.extend(std::iter::repeat_n(Err(refusal), refused)),
+            }
+        }
+        effects.answer = Answer::Published(outcomes);
+        effects
+    }
+
+    /// The topic of a run, made if it does not exist and may be.
+    fn open_topic(&mut self, run: &cluster::TopicRun, effects: &mut Effects) -> Result<TopicId> {
+        let internal = |_| Refusal::new(ErrorCode::Internal, "the log names no valid topic");
+        let project = ProjectId::try_from(&run.project[..])
+            .map_err(|_| Refusal::new(ErrorCode::Internal, "the log names no valid project"))?;
+        let name = TopicName::try_from(run.topic.as_str()).map_err(internal)?;
+        let policy = run.policy.unwrap_or_default();
+        let key = (project, name);
+        if let Some(id) = self.by_name.get(&key) {
+            let topic = self.topics.get_mut(id).expect("a named topic exists");
+            topic.last_value = policy.last_value;
+            return Ok(*id);
+        }
+        if policy.must_exist {
+            return Err(Refusal::new(ErrorCode::NotFound, "there is no such topic"));
+        }
+        if self.topics.len() >= TOPICS_PER_SHARD_MAX {
+            let message = "the shard has as many topics as it can";
+            return Err(Refusal::new(ErrorCode::QuotaExceeded, message));
+        }
+        let id = TopicId(self.next_topic);
+        self.next_topic += 1;
+        let (project, name) = key;
+        self.insert(Topic {
+            identity: Arc::new(TopicIdentity::new(project, name, id)),
+            first_offset: 0,
+            next_offset: 0,
+            first_bytes: 0,
+            next_bytes: 0,
+            last_position: 0,
+            time_ms: self.time_ms,
+            last_value: policy.last_value,
+        });
+        effects.touched.push(id);
+        Ok(id)
+    }
+
+    fn append(
+        &mut self,
+        id: TopicId,
+        publishes: Vec<cluster::Publish>,
+        remembered: &dyn Remembered,
+        effects: &mut Effects,
+        outcomes: &mut Vec<Result<Published>>,
+    ) {
+        let topic = self.topics.get_mut(&id).expect("an opened topic exists");
+        let (base_offset, base_bytes) = (topic.next_offset, topic.next_bytes);
+        let mut messages: Vec<Bytes> = Vec::with_capacity(publishes.len());
+        // Keys of this run: not yet in the store.
+        let mut fresh: FxHashMap<[u8; 16], u64> = FxHashMap::default();
+        for publish in publishes {
+            let key: Option<[u8; 16]> = publish.idempotency[..].try_into().ok();
+            let earlier = key.and_then(|key| {
+                let known = fresh.get(&key).copied();
+                known.or_else(|| remembered.offset_of(id, &key, self.time_ms))
+            });
+            let offset = topic.next_offset;
+            let condition = publish.if_next_offset_plus_one;
+            if let Some(offset) = earlier {
+                outcomes.push(Ok(Published {
+                    topic: id,
+                    offset,
+                    duplicate: true,
+                }));
+                continue;
+            }
+            if condition != 0 && condition != offset + 1 {
+                let message = format!("the topic ends at offset {offset}, not at the cursor");
+                outcomes.push(Err(Refusal::new(ErrorCode::PreconditionFailed, message)));
+                continue;
+            }
+            topic.next_offset += 1;
+            topic.next_bytes += publish.message.len() as u64;
+            messages.push(publish.message);
+            if let Some(key) = key {
+                fresh.insert(key, offset);
+                effects.remember.push((id, key, offset));
+            }
+            if topic.last_value {
+                let key = publish.key[..].try_into().unwrap_or([0; 16]);
+                effects.keyed.push((id, key, offset));
+            }
+            outcomes.push(Ok(Published {
+                topic: id,
+                offset,
+                duplicate: false,
+            }));
+        }
+        if messages.is_empty() {
+            return;
+        }
+        topic.time_ms = self.time_ms;
+        topic.last_position = self.next_position + messages.len() as u64 - 1;
+        let segment = Segment::new(
+            topic.identity.clone(),
+            base_offset,
+            self.next_position,
+            base_bytes,
+            self.time_ms,
+            messages,
+        );
+        assert_eq!(
+            segment.end_offset(),
+            topic.next_offset,
+            "offsets have no holes"
+        );
+        self.next_position = segment.end_position();
+        effects.segments.push(Arc::new(segment));
+        effects.touched.push(id);
+    }
+
+    fn apply_trim(&mut self, trim: cluster::Trim) -> Effects {
+        self.time_ms = self.time_ms.max(trim.time_ms);
+        let mut effects = Effects {
+            time_ms: self.time_ms,
+            ..Effects::default()
+        };
+        for wanted in trim.topics {
+            let id = TopicId(wanted.topic_id);
+            // The topic may have been deleted, or trimmed further, since the leader looked.
+            if let Some(topic) = self.topics.get_mut(&id)
+                && wanted.first_offset > topic.first_offset
+                && wanted.first_offset <= topic.next_offset
+            {
+                topic.first_offset = wanted.first_offset;
+                topic.first_bytes = wanted
+                    .first_bytes
+                    .clamp(topic.first_bytes, topic.next_bytes);
+                effects.trimmed.push(id);
+                effects.touched.push(id);
+            }
+        }
+        effects
+    }
+
+    fn apply_delete(&mut self, delete: cluster::DeleteTopic) -> Effects {
+        let mut effects = Effects {
+            time_ms: self.time_ms,
+            ..Effects::default()
+        };
+        let project = ProjectId::try_from(&delete.project[..]).ok();
+        let name = TopicName::try_from(delete.topic.as_str()).ok();
+        let key = project.zip(name);
+        let id = key.as_ref().and_then(|key| self.by_name.remove(key));
+        if let (Some(key), Some(id)) = (key, id) {
+            self.names.remove(&key);
+            effects.deleted.extend(self.topics.remove(&id));
+        }
+        effects.answer = Answer::Deleted(id.is_some());
+        effects
+    }
+
+    fn insert(&mut self, topic: Topic) {
+        let key = (topic.identity.project, topic.identity.name.clone());
+        let id = topic.identity.id;
+        self.by_name.insert(key.clone(), id);
+        self.names.insert(key, id);
+        let before = self.topics.insert(id, topic);
+        assert!(before.is_none(), "topic ids are never reused");
+    }
+}
+
+/// A name that no valid name sorts before.
+fn least_name() -> TopicName {
+    TopicName::try_from("\u{1}").expect("a valid name")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+//! What applying must keep true whatever the commands are.
+
+use std::cell::RefCell;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const PROJECTS: [ProjectId; 2] = [
+    ProjectId::from_bytes([1; 16]),
+    ProjectId::from_bytes([2; 16]),
+];
+
+/// Remembers in memory, as the store does on disk.
+#[derive(Default)]
+struct Memory(RefCell<HashMap<(TopicId, [u8; 16]), u64>>);
+
+impl Remembered for Memory {
+    fn offset_of(&self, topic: TopicId, key: &[u8; 16], _now_ms: u64) -> Option<u64> {
+        self.0.borrow().get(&(topic, *key)).copied()
+    }
+}
+
+impl Memory {
+    fn keep(&self, effects: &Effects) {
+        for (topic, key, offset) in &effects.remember {
+            self.0.borrow_mut().insert((*topic, *key), *offset);
+        }
+    }
+}
+
+fn publish(key: Option<u8>) -> cluster::Publish {
+    cluster::Publish {
+        message: Bytes::from_static(b"message"),
+        idempotency: key.map(|k| Bytes::from(vec![k; 16])).unwrap_or_default(),
+        ..Default::default()
+    }
+}
+
+fn batch(time_ms: u64, runs: Vec<(usize, &str, Vec<Option<u8>>)>) -> cluster::Command {
+    let runs = runs
+        .into_iter()
+        .map(|(project, topic, keys)| cluster::TopicRun {
+            project: Bytes::copy_from_slice(PROJECTS[project].as_bytes()),
+            topic: topic.to_owned(),
+            publishes: keys.into_iter().map(publish).collect(),
+            policy: None,
+        });
+    let batch = cluster::PublishBatch {
+        time_ms,
+        runs: runs.collect(),
+    };
+    cluster::Command {
+        command: Some(cluster::command::Command::Publish(batch)),
+    }
+}
+
+fn delete(project: usize, topic: &str) -> cluster::Command {
+    let delete = cluster::DeleteTopic {
+        project: Bytes::copy_from_slice(PROJECTS[project].as_bytes()),
+        topic: topic.to_owned(),
+    };
+    cluster::Command {
+        command: Some(cluster::command::Command::DeleteTopic(delete)),
+    }
+}
+
+fn outcomes(effects: &Effects) -> Vec<Result<Published>> {
+    match &effects.answer {
+        Answer::Published(outcomes) => outcomes.clone(),
+        other => panic!("a publish was answered with {other:?}"),
+    }
+}
+
+fn any_command() -> impl Strategy<Value = cluster::Command> {
+    let topic = prop::sample::select(vec!["a", "a/b", "a/c", "b"]);
+    let keys = prop::collection::vec(prop::option::of(0u8..6), 1..5);
+    let runs = prop::collection::vec((0usize..2, topic.clone(), keys), 1..4);
+    prop_oneof![
+        8 => (0u64..100, runs).prop_map(|(time, runs)| batch(time, runs)),
+        1 => (0usize..2, topic).prop_map(|(project, topic)| delete(project, topic)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn offsets_and_positions_have_no_holes(commands in prop::collection::vec(any_command(), 1..40)) {
+        let (mut state, memory) = (ShardState::default(), Memory::default());
+        let mut next_position = 0;
+        let mut ends: HashMap<TopicId, u64> = HashMap::new();
+        for command in commands {
+            let effects = state.apply(command, &memory);
+            for segment in &effects.segments {
+                prop_assert_eq!(segment.base_position, next_position);
+                next_position = segment.end_position();
+                let end = ends.entry(segment.topic.id).or_default();
+                prop_assert_eq!(segment.base_offset, *end);
+                *end = segment.end_offset();
+            }
+            memory.keep(&effects);
+        }
+        prop_assert_eq!(state.next_position(), next_position);
+    }
+
+    #[test]
+    fn a_repeated_key_gets_the_first_offset(commands in prop::collection::vec(any_command(), 1..40)) {
+        let (mut state, memory) = (ShardState::default(), Memory::default());
+        let mut first: HashMap<(TopicId, [u8; 16]), u64> = HashMap::new();
+        for command in commands {
+            let keys: Vec<Option<[u8; 16]>> = match &command.command {
+                Some(cluster::command::Command::Publish(batch)) => batch.runs.iter()
+                    .flat_map(|run| run.publishes.iter())
+                    .map(|p| p.idempotency[..].try_into().ok())
+                    .collect(),
+                _ => vec![],
+            };
+            let effects = state.apply(command, &memory);
+            if keys.is_empty() { continue; }
+            for (key, outcome) in keys.into_iter().zip(outcomes(&effects)) {
+                let published = outcome.unwrap();
+                if let Some(key) = key {
+                    let known = first.get(&(published.topic, key)).copied();
+                    prop_assert_eq!(published.duplicate, known.is_some());
+                    first.entry((published.topic, key)).or_insert(published.offset);
+                    prop_assert_eq!(first[&(published.topic, key)], published.offset);
+                }
+            }
+            memory.keep(&effects);
+        }
+    }
+
+    #[test]
+    fn a_restored_state_goes_on_like_the_original(commands in prop::collection::vec(any_command(), 2..40)) {
+        let (mut state, memory) = (ShardState::default(), Memory::default());
+        let (before, after) = commands.split_at(commands.len() / 2);
+        for command in before {
+            let effects = state.apply(command.clone(), &memory);
+            memory.keep(&effects);
+        }
+        let mut restored = ShardState::restore(state.counters(), state.topics().cloned());
+        for command in after {
+            let effects = state.apply(command.clone(), &memory);
+            let again = restored.apply(command.clone(), &memory);
+            prop_assert_eq!(&effects.answer, &again.answer);
+            memory.keep(&effects);
+        }
+        prop_assert_eq!(state.counters(), restored.counters());
+    }
+}
+
+#[test]
+fn a_topic_made_again_is_another_topic() {
+    let (mut state, memory) = (ShardState::default(), Memory::default());
+    let first = outcomes(&state.apply(batch(1, vec![(0, "a", vec![None])]), &memory));
+    assert_eq!(
+        state.apply(delete(0, "a"), &memory).answer,
+        Answer::Deleted(true)
+    );
+    assert_eq!(
+        state.apply(delete(0, "a"), &memory).answer,
+        Answer::Deleted(false)
+    );
+    let second = outcomes(&state.apply(batch(1, vec![(0, "a", vec![None])]), &memory));
+    let (first, second) = (first[0].clone().unwrap(), second[0].clone().unwrap());
+    assert_ne!(first.topic, second.topic);
+    assert_eq!((first.offset, second.offset), (0, 0));
+}
+
+#[test]
+fn a_conditional_append_is_refused_once_the_topic_moved_on() {
+    let (mut state, memory) = (ShardState::default(), Memory::default());
+    let conditional = |next_offset: u64| {
+        let mut command = batch(1, vec![(0, "a", vec![None])]);
+        if let Some(cluster::command::Command::Publish(batch)) = &mut command.command {
+            batch.runs[0].publishes[0].if_next_offset_plus_one = next_offset + 1;
+        }
+        command
+    };
+    assert!(outcomes(&state.apply(conditional(0), &memory))[0].is_ok());
+    let refusal = outcomes(&state.apply(conditional(0), &memory))[0]
+        .clone()
+        .unwrap_err();
+    assert_eq!(refusal.code(), ErrorCode::PreconditionFailed);
+    assert!(outcomes(&state.apply(conditional(1), &memory))[0].is_ok());
+}
+
+#[test]
+fn topics_are_found_by_filter_inside_their_project_only() {
+    let (mut state, memory) = (ShardState::default(), Memory::default());
+    for topic in ["a", "a/b", "a/b/c", "ab", "b"] {
+        state.apply(batch(1, vec![(0, topic, vec![None])]), &memory);
+    }
+    state.apply(batch(1, vec![(1, "a/x", vec![None])]), &memory);
+    let found = |filters: &[&str], after: Option<&str>| -> Vec<String> {
+        let parse = |f: &&str| TopicFilter::try_from(*f).unwrap();
+        let filters: Vec<_> = filters.iter().map(parse).collect();
+        let after = after.map(|a| TopicName::try_from(a).unwrap());
+        let topics = state.matching(PROJECTS[0], &filters, after.as_ref());
+        topics.map(|t| t.identity.name.to_string()).collect()
+    };
+    assert_eq!(found(&["a/#"], None), ["a", "a/b", "a/b/c"]);
+    assert_eq!(found(&["#"], None), ["a", "a/b", "a/b/c", "ab", "b"]);
+    assert_eq!(found(&["#"], Some("a/b")), ["a/b/c", "ab", "b"]);
+    assert_eq!(found(&["b", "a/+"], None), ["a/b", "b"]);
+    assert_eq!(found(&["b"], Some("a")), ["b"]);
+    assert_eq!(found(&["x/#"], None), Vec::<String>::new());
+}

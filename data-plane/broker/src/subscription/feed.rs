@@ -1,0 +1,282 @@
+//! Reading all topics of a project that match some filters, by position in each of its shards.
+
+use std::sync::Arc;
+
+use futures_util::future::select_all;
+use highwater_proto::names::TopicFilter;
+
+use super::{CursorScope, RawGap, Step, cut_page, not_of_this_subscription};
+use crate::{
+    broker::Broker,
+    catalogue::Project,
+    cursor::{Cursor, FeedPosition, TopicCursor},
+    from::From,
+    handle::{FeedSeek, GapReason, PageLimits, ReadRequest, ShardHandle},
+    refusal::Result,
+    segment::{Segment, Slice},
+    tail::{Channel, TailRead, TailReader},
+};
+
+pub(super) struct FeedSource {
+    project: Arc<Project>,
+    filters: Arc<[TopicFilter]>,
+    parts: Vec<Part>,
+    /// The part that is asked first, so that a busy shard does not hide the others.
+    turn: usize,
+}
+
+/// The place in one shard.
+struct Part {
+    shard: ShardHandle,
+    tail: TailReader,
+    /// The next position to look at.
+    position: u64,
+    /// Whether the tail may have that position; otherwise storage is read.
+    near_tail: bool,
+    /// While set, only the last record of each topic before this position is wanted.
+    last_values_until: Option<u64>,
+}
+
+impl FeedSource {
+    pub(super) async fn open(
+        broker: &Broker,
+        project: &Arc<Project>,
+        filters: Arc<[TopicFilter]>,
+        from: From,
+    ) -> Result<FeedSource> {
+        let cursor = match &from {
+            From::Cursor(text) => match broker.cursors().open(project.id, text)? {
+                Cursor::Feed(positions) => Some(positions),
+                Cursor::Topic(_) => return Err(not_of_this_subscription()),
+            },
+            _ => None,
+        };
+        let mut shards = project.shards.clone();
+        shards.sort();
+        let mut parts = Vec::with_capacity(shards.len());
+        for id in shards {
+            let resume = match &cursor {
+                None => None,
+                Some(positions) => {
+                    let known = positions.iter().find(|p| p.shard == id);
+                    Some(known.ok_or_else(not_of_this_subscription)?.next_position)
+                }
+            };
+            let shard = broker.shard(id)?;
+            parts.push(Part::open(shard, project, &filters, &from, resume).await?);
+        }
+        Ok(FeedSource {
+            project: project.clone(),
+            filters,
+            parts,
+            turn: 0,
+        })
+    }
+
+    pub(super) fn cursor(&self) -> Cursor {
+        Cursor::Feed(self.positions())
+    }
+
+    fn positions(&self) -> Vec<FeedPosition> {
+        self.parts.iter().map(Part::place).collect()
+    }
+
+    pub(super) async fn step(&mut self, limits: PageLimits, wait: bool) -> Result<Option<Step>> {
+        let changed: Vec<_> = self
+            .parts
+            .iter()
+            .map(|p| Box::pin(p.tail.changed()))
+            .collect();
+        for _ in 0..self.parts.len() {
+            self.turn = (self.turn + 1) % self.parts.len();
+            let part = &mut self.parts[self.turn];
+            if let Some(mut step) = part.step(&self.project, &self.filters, limits).await? {
+                step.cursors = match self.parts.len() {
+                    1 => CursorScope::Shard,
+                    _ => CursorScope::Shards(self.positions()),
+                };
+                return Ok(Some(step));
+            }
+        }
+        if !wait {
+            return Ok(None);
+        }
+        select_all(changed).await;
+        Ok(Some(Step::default()))
+    }
+}
+
+impl Part {
+    async fn open(
+        shard: &ShardHandle,
+        project: &Project,
+        filters: &Arc<[TopicFilter]>,
+        from: &From,
+        resume: Option<u64>,
+    ) -> Result<Part> {
+        // The channel first: what is applied while we ask where to start is kept for us.
+        let tail = shard.tail().open(Channel::Project(project.id));
+        let frontier = shard.frontier().await?;
+        let seek = |to| {
+            shard.read(move |reply| ReadRequest::SeekFeed {
+                project: project.id,
+                filters: filters.clone(),
+                to,
+                reply,
+            })
+        };
+        let position = match (from, resume) {
+            (_, Some(position)) => position,
+            (From::Earliest, _) => seek(FeedSeek::Earliest).await?,
+            (From::Time(time_ms), _) => seek(FeedSeek::Time(*time_ms)).await?,
+            (From::Last(n), _) => seek(FeedSeek::Last(*n)).await?,
+            (From::Retained, _) => 0,
+            (From::Latest | From::Cursor(_), _) => frontier,
+        };
+        Ok(Part {
+            shard: shard.clone(),
+            tail,
+            position,
+            near_tail: false,
+            last_values_until: (*from == From::Retained).then_some(frontier),
+        })
+    }
+
+    fn place(&self) -> FeedPosition {
+        self.place_at(self.position)
+    }
+
+    fn place_at(&self, next_position: u64) -> FeedPosition {
+        FeedPosition {
+            shard: self.shard.id(),
+            next_position,
+        }
+    }
+
+    /// What this shard has next; nothing when its end is reached.
+    async fn step(
+        &mut self,
+        project: &Project,
+        filters: &Arc<[TopicFilter]>,
+        limits: PageLimits,
+    ) -> Result<Option<Step>> {
+        if let Some(until) = self.last_values_until {
+            return self
+                .read_last_values(project, filters, until, limits)
+                .await
+                .map(Some);
+        }
+        if self.near_tail {
+            match self.tail.read(self.position, limits.bytes) {
+                TailRead::Records(segments, through) => {
+                    return Ok(Some(self.take(segments, through, filters, limits)));
+                }
+                TailRead::End(end) => {
+                    self.position = end;
+                    return Ok(None);
+                }
+                TailRead::Lagging => {}
+            }
+        }
+        self.read_storage(project, filters, limits).await.map(Some)
+    }
+
+    async fn read_last_values(
+        &mut self,
+        project: &Project,
+        filters: &Arc<[TopicFilter]>,
+        until: u64,
+        limits: PageLimits,
+    ) -> Result<Step> {
+        let page = self
+            .shard
+            .read(|reply| ReadRequest::LastValues {
+                project: project.id,
+                filters: filters.clone(),
+                positions: (self.position, until),
+                limits,
+                reply,
+            })
+            .await?;
+        self.position = page.next_position;
+        if page.at_end {
+            self.position = until;
+            self.last_values_until = None;
+        }
+        Ok(Step {
+            slices: page.slices,
+            ..Step::default()
+        })
+    }
+
+    async fn read_storage(
+        &mut self,
+        project: &Project,
+        filters: &Arc<[TopicFilter]>,
+        limits: PageLimits,
+    ) -> Result<Step> {
+        let page = self
+            .shard
+            .read(|reply| ReadRequest::ReadFeed {
+                project: project.id,
+                filters: filters.clone(),
+                position: self.position,
+                limits,
+                reply,
+            })
+            .await?;
+        let mut gaps = Vec::new();
+        if let Some((requested, first_available)) = page.gap {
+            gaps.push(RawGap {
+                topic: None,
+                requested: Cursor::Feed(vec![self.place_at(requested)]),
+                first_available: Cursor::Feed(vec![self.place_at(first_available)]),
+                reason: GapReason::Retention,
+            });
+        }
+        gaps.extend(page.topic_gaps.into_iter().map(|gap| {
+            let cursor = |next_offset| {
+                Cursor::Topic(TopicCursor {
+                    shard: self.shard.id(),
+                    topic: gap.id,
+                    next_offset,
+                })
+            };
+            RawGap {
+                requested: cursor(gap.requested),
+                first_available: cursor(gap.first_available),
+                topic: Some(gap.topic),
+                reason: gap.reason,
+            }
+        }));
+        self.position = page.next_position;
+        self.near_tail = page.at_end;
+        Ok(Step {
+            gaps,
+            slices: page.slices,
+            ..Step::default()
+        })
+    }
+
+    fn take(
+        &mut self,
+        segments: Vec<Arc<Segment>>,
+        through: u64,
+        filters: &[TopicFilter],
+        limits: PageLimits,
+    ) -> Step {
+        let wanted = |s: &Arc<Segment>| filters.iter().any(|f| f.matches(s.topic.name.as_str()));
+        let segments = segments.into_iter().filter(wanted);
+        let mut slices: Vec<Slice> = segments
+            .filter_map(|s| Slice::from_position(s, self.position))
+            .collect();
+        self.position = through;
+        if let Some(cut) = cut_page(&mut slices, limits) {
+            self.position = cut.end_position();
+        }
+        Step {
+            slices,
+            ..Step::default()
+        }
+    }
+}

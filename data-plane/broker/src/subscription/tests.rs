@@ -1,0 +1,1 @@
+//! Subscriptions over a made-up shard.

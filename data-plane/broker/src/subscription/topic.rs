@@ -1,0 +1,197 @@
+//! Reading one topic, by offset.
+
+use std::sync::Arc;
+
+use highwater_proto::{ErrorCode, ids::TopicId, names::TopicName};
+
+use super::{CursorScope, RawGap, Step, cut_page, not_of_this_subscription};
+use crate::{
+    broker::Broker,
+    catalogue::Project,
+    cursor::{Cursor, TopicCursor},
+    from::From,
+    handle::{GapReason, PageLimits, ReadRequest, ShardHandle},
+    refusal::{Refusal, Result},
+    segment::{Segment, Slice, TopicKey},
+    tail::{Channel, TailRead, TailReader},
+};
+
+/// The number no topic has: stands in cursors of a topic that does not exist yet.
+const NO_TOPIC: TopicId = TopicId(u64::MAX);
+
+pub(super) struct TopicSource {
+    shard: ShardHandle,
+    project: Arc<Project>,
+    topic: TopicName,
+    /// The topic's number, once it exists.
+    incarnation: Option<TopicId>,
+    /// The next offset to deliver.
+    offset: u64,
+    /// The topic has nothing undelivered before this position of the shard; unknown while storage
+    /// must be read.
+    position: Option<u64>,
+    tail: TailReader,
+}
+
+impl TopicSource {
+    pub(super) async fn open(
+        broker: &Broker,
+        project: &Arc<Project>,
+        topic: TopicName,
+        from: From,
+    ) -> Result<TopicSource> {
+        let shard = broker.shard_of(project, &topic).clone();
+        // The channel first: what is applied while we ask where to start is kept for us.
+        let tail = shard
+            .tail()
+            .open(Channel::Topic(TopicKey::of(project.id, &topic)));
+        shard.frontier().await?;
+        let view = shard
+            .read(|reply| ReadRequest::Topic {
+                project: project.id,
+                topic: topic.clone(),
+                reply,
+            })
+            .await?;
+        let (first, next) = view
+            .as_ref()
+            .map_or((0, 0), |v| (v.first_offset, v.next_offset));
+        let mut incarnation = view.map(|v| v.id);
+        let offset = match from {
+            From::Latest => next,
+            From::Earliest => first,
+            From::Last(n) => next.saturating_sub(n).max(first),
+            From::Retained => next.saturating_sub(1).max(first),
+            From::Time(time_ms) => {
+                let find = |reply| ReadRequest::TopicTime {
+                    project: project.id,
+                    topic: topic.clone(),
+                    time_ms,
+                    reply,
+                };
+                shard.read(find).await?
+            }
+            From::Cursor(text) => {
+                let Cursor::Topic(cursor) = broker.cursors().open(project.id, &text)? else {
+                    return Err(not_of_this_subscription());
+                };
+                if cursor.shard != shard.id() {
+                    return Err(not_of_this_subscription());
+                }
+                if Some(cursor.topic) == incarnation && cursor.next_offset > next {
+                    let message = "the cursor is ahead of the topic";
+                    return Err(Refusal::new(ErrorCode::CursorInvalid, message));
+                }
+                if cursor.topic != NO_TOPIC {
+                    incarnation = Some(cursor.topic);
+                }
+                cursor.next_offset
+            }
+        };
+        Ok(TopicSource {
+            shard,
+            project: project.clone(),
+            topic,
+            incarnation,
+            offset,
+            position: None,
+            tail,
+        })
+    }
+
+    pub(super) fn cursor(&self) -> Cursor {
+        Cursor::Topic(self.cursor_at(self.incarnation, self.offset))
+    }
+
+    fn cursor_at(&self, topic: Option<TopicId>, next_offset: u64) -> TopicCursor {
+        TopicCursor {
+            shard: self.shard.id(),
+            topic: topic.unwrap_or(NO_TOPIC),
+            next_offset,
+        }
+    }
+
+    pub(super) async fn step(&mut self, limits: PageLimits, wait: bool) -> Result<Option<Step>> {
+        let changed = self.tail.changed();
+        let Some(position) = self.position else {
+            return self.read_storage(limits).await.map(Some);
+        };
+        match self.tail.read(position, limits.bytes) {
+            TailRead::Records(segments, through) => Ok(Some(self.take(segments, through, limits))),
+            TailRead::Lagging => self.read_storage(limits).await.map(Some),
+            TailRead::End(end) => {
+                self.position = Some(end);
+                if !wait {
+                    return Ok(None);
+                }
+                changed.await;
+                Ok(Some(Step::default()))
+            }
+        }
+    }
+
+    async fn read_storage(&mut self, limits: PageLimits) -> Result<Step> {
+        let read = |reply| ReadRequest::ReadTopic {
+            project: self.project.id,
+            topic: self.topic.clone(),
+            incarnation: self.incarnation,
+            offset: self.offset,
+            limits,
+            reply,
+        };
+        let page = self.shard.read(read).await?;
+        let gap = page.gap.map(|gap| RawGap {
+            topic: Some(gap.topic),
+            requested: self.cursor(),
+            first_available: Cursor::Topic(self.cursor_at(Some(gap.id), gap.first_available)),
+            reason: gap.reason,
+        });
+        self.incarnation = page.topic.or(self.incarnation);
+        self.offset = page.next_offset;
+        self.position = page.through;
+        Ok(Step {
+            gaps: gap.into_iter().collect(),
+            slices: page.slices,
+            cursors: CursorScope::Topic,
+        })
+    }
+
+    /// Takes what the tail has, which may hold other topics of the same key and records that were
+    /// delivered from storage.
+    fn take(&mut self, segments: Vec<Arc<Segment>>, through: u64, limits: PageLimits) -> Step {
+        let mut step = Step::default();
+        let ours =
+            |s: &Arc<Segment>| s.topic.name == self.topic && s.topic.project == self.project.id;
+        for segment in segments.into_iter().filter(ours) {
+            let id = segment.topic.id;
+            if self.incarnation != Some(id) {
+                // The first record of a topic that was made, or made again, while we waited.
+                if self.incarnation.is_some() {
+                    step.gaps.push(RawGap {
+                        topic: Some(self.topic.clone()),
+                        requested: self.cursor(),
+                        first_available: Cursor::Topic(self.cursor_at(Some(id), 0)),
+                        reason: GapReason::Deleted,
+                    });
+                }
+                self.incarnation = Some(id);
+                self.offset = 0;
+            }
+            if let Some(slice) = Slice::from_offset(segment, self.offset) {
+                assert_eq!(
+                    slice.segment.base_offset + slice.start as u64,
+                    self.offset,
+                    "the tail of a topic has no holes"
+                );
+                self.offset = slice.end_offset();
+                step.slices.push(slice);
+            }
+        }
+        self.position = Some(through);
+        if let Some(cut) = cut_page(&mut step.slices, limits) {
+            self.offset = cut.end_offset();
+            self.position = Some(cut.end_position());
+        }
+        step
+    }
+}

@@ -1,0 +1,94 @@
+//! Every maximum of the system. A queue, cache, frame, name or batch without a line here is a bug.
+
+/// Longest topic name and topic filter, in bytes of UTF-8.
+pub const TOPIC_NAME_BYTES_MAX: usize = 1_024;
+/// Most levels in a topic name or filter.
+pub const TOPIC_LEVELS_MAX: usize = 128;
+/// Largest payload a project may be allowed, and the default, in bytes.
+pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
+/// Most headers on one message.
+pub const HEADERS_MAX: usize = 64;
+/// Headers of one message, names and values together, in bytes.
+pub const HEADERS_BYTES_MAX: usize = 16 << 10;
+/// Longest content type, in bytes.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 256;
+/// Longest compaction key, in bytes.
+pub const KEY_BYTES_MAX: usize = 1_024;
+/// Longest idempotency key, in bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
+/// Longest W3C `traceparent`, in bytes (version 00 is exactly this long).
+pub const TRACEPARENT_BYTES_MAX: usize = 55;
+/// Longest time to live of a record, in milliseconds: ten years.
+pub const TTL_MS_MAX: u64 = 10 * 365 * 24 * 3_600 * 1_000;
+/// Longest credential that is looked at, in bytes.
+pub const CREDENTIAL_BYTES_MAX: usize = 8 << 10;
+
+/// Largest encoded message: payload, headers and their framing, in bytes.
+pub const MESSAGE_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + HEADERS_BYTES_MAX + (8 << 10);
+
+/// Most messages in one proposal of a shard.
+pub const PROPOSAL_MESSAGES_MAX: usize = 4_096;
+/// Bytes of messages at which a proposal is closed; one message may exceed it.
+pub const PROPOSAL_BYTES_MAX: usize = 1 << 20;
+/// Proposals of one shard that may be on their way at once.
+pub const PROPOSALS_IN_FLIGHT_MAX: usize = 16;
+/// Requests waiting at a shard.
+pub const SHARD_QUEUE_MAX: usize = 16_384;
+/// Bytes of publishes waiting at a shard or on their way to commit.
+pub const SHARD_QUEUE_BYTES_MAX: usize = 64 << 20;
+
+/// Largest frame between two nodes, in bytes.
+pub const PEER_FRAME_BYTES_MAX: usize = 16 << 20;
+/// Bytes of log entries in one replication request; a single entry may exceed it.
+pub const APPEND_BYTES_MAX: usize = 4 << 20;
+/// Frames waiting to be written to one peer.
+pub const PEER_QUEUE_MAX: usize = 4_096;
+/// Requests from one peer that are being answered at once.
+pub const PEER_REQUESTS_MAX: usize = 4_096;
+/// Bytes of one chunk of a snapshot on its way to another node.
+pub const SNAPSHOT_CHUNK_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of records that a shard keeps in memory for its live readers.
+pub const TAIL_BYTES_MAX: usize = 16 << 20;
+/// Applied records of a node that may wait for a checkpoint, in bytes.
+pub const CHECKPOINT_BYTES: usize = 64 << 20;
+/// Bytes of one stored block of records; a single record may exceed it.
+pub const BLOCK_BYTES_MAX: usize = 32 << 10;
+/// Bytes of one file of the log.
+pub const LOG_SEGMENT_BYTES: u64 = 64 << 20;
+/// Bytes of recent log entries kept in memory for replication and apply, over all shards of a node.
+pub const LOG_CACHE_BYTES_MAX: usize = 64 << 20;
+/// Topics of one shard.
+pub const TOPICS_PER_SHARD_MAX: usize = 2_000_000;
+/// Shards of one cluster.
+pub const SHARDS_MAX: u32 = 1_024;
+/// How long an idempotency key is remembered at least, in milliseconds. Twice this at most.
+pub const IDEMPOTENCY_WINDOW_MS: u64 = 24 * 3_600 * 1_000;
+
+/// Topics and filters of one subscription.
+pub const SUBSCRIPTION_TOPICS_MAX: usize = 256;
+/// Records of one page.
+pub const PAGE_RECORDS_MAX: usize = 10_000;
+/// Records of a page when the reader does not say.
+pub const PAGE_RECORDS_DEFAULT: usize = 1_000;
+/// Bytes at which a page is closed; a single record may exceed it.
+pub const PAGE_BYTES_MAX: usize = 1 << 20;
+/// Longest long poll, in milliseconds.
+pub const WAIT_MS_MAX: u64 = 60_000;
+/// Messages of one JSON batch.
+pub const BATCH_MESSAGES_MAX: usize = 1_000;
+/// Topics on one page of a listing.
+pub const TOPICS_PAGE_MAX: usize = 1_000;
+/// Publishes of one stream that wait for their outcome.
+pub const PUBLISH_STREAM_IN_FLIGHT_MAX: usize = 4_096;
+
+/// Sockets of one node.
+pub const CONNECTIONS_MAX: usize = 100_000;
+/// Time a client has to send a request's headers, in milliseconds.
+pub const HEADER_TIMEOUT_MS: u64 = 10_000;
+/// Concurrent HTTP/2 streams of one connection.
+pub const HTTP2_STREAMS_MAX: u32 = 1_024;
+/// Reset HTTP/2 streams that are remembered, against rapid-reset floods (CVE-2023-44487).
+pub const HTTP2_RESETS_MAX: usize = 64;
+/// Bytes of one request's headers.
+pub const HEADER_BYTES_MAX: usize = 32 << 10;
