@@ -94,6 +94,9 @@ pub trait Remembered {
     fn offset_of(&self, topic: TopicId, key: &[u8; 16], now_ms: u64) -> Option<u64>;
 }
 
+/// Idempotency keys of the batch that is being applied: not yet in the store.
+type Fresh = FxHashMap<(TopicId, [u8; 16]), u64>;
+
 /// What applying one command leaves to do and to answer.
 #[derive(Debug, Default)]
 pub struct Effects {
@@ -232,10 +235,14 @@ impl ShardState {
         };
         let count = batch.runs.iter().map(|run| run.publishes.len()).sum();
         let mut outcomes = Vec::with_capacity(count);
+        let mut fresh = Fresh::default();
         for run in batch.runs {
             let refused = run.publishes.len();
             match self.open_topic(&run, &mut effects) {
-                Ok(id) => self.append(id, run.publishes, remembered, &mut effects, &mut outcomes),
+                Ok(id) => {
+                    let keys = (&mut fresh, remembered);
+                    self.append(id, run.publishes, keys, &mut effects, &mut outcomes);
+                }
                 Err(refusal) => outcomes.extend(std::iter::repeat_n(Err(refusal), refused)),
             }
         }
@@ -284,19 +291,17 @@ impl ShardState {
         &mut self,
         id: TopicId,
         publishes: Vec<cluster::Publish>,
-        remembered: &dyn Remembered,
+        (fresh, remembered): (&mut Fresh, &dyn Remembered),
         effects: &mut Effects,
         outcomes: &mut Vec<Result<Published>>,
     ) {
         let topic = self.topics.get_mut(&id).expect("an opened topic exists");
         let (base_offset, base_bytes) = (topic.next_offset, topic.next_bytes);
         let mut messages: Vec<Bytes> = Vec::with_capacity(publishes.len());
-        // Keys of this run: not yet in the store.
-        let mut fresh: FxHashMap<[u8; 16], u64> = FxHashMap::default();
         for publish in publishes {
             let key: Option<[u8; 16]> = publish.idempotency[..].try_into().ok();
             let earlier = key.and_then(|key| {
-                let known = fresh.get(&key).copied();
+                let known = fresh.get(&(id, key)).copied();
                 known.or_else(|| remembered.offset_of(id, &key, self.time_ms))
             });
             let offset = topic.next_offset;
@@ -318,7 +323,7 @@ impl ShardState {
             topic.next_bytes += publish.message.len() as u64;
             messages.push(publish.message);
             if let Some(key) = key {
-                fresh.insert(key, offset);
+                fresh.insert((id, key), offset);
                 effects.remember.push((id, key, offset));
             }
             if topic.last_value {
