@@ -77,6 +77,10 @@ pub const PAGE_BYTES_MAX: usize = 1 << 20;
 pub const WAIT_MS_MAX: u64 = 60_000;
 /// Messages of one JSON batch.
 pub const BATCH_MESSAGES_MAX: usize = 1_000;
+/// Bytes of one request that holds several messages, after decompression.
+pub const REQUEST_BYTES_MAX: usize = 4 << 20;
+/// Bytes at which one response of a stream of records is closed; a single record may exceed it.
+pub const RESPONSE_BYTES_MAX: usize = 1 << 20;
 /// Topics on one page of a listing.
 pub const TOPICS_PAGE_MAX: usize = 1_000;
 /// Publishes of one stream that wait for their outcome.

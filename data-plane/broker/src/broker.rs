@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use highwater_proto::{
     ErrorCode,
     ids::{ShardId, TopicId},
@@ -11,7 +12,7 @@ use highwater_proto::{
 
 use crate::{
     catalogue::{Catalogue, KeyHasher, Principal, Project},
-    cursor::{Cursor, Cursors, TopicCursor},
+    cursor::{Cursor, Cursors, NO_TOPIC, TopicCursor},
     handle::{Published, ReadRequest, ShardHandle, TopicView},
     refusal::{Refusal, Result},
 };
@@ -20,6 +21,7 @@ use crate::{
 pub struct Broker {
     shards: Vec<ShardHandle>,
     catalogue: ArcSwap<Catalogue>,
+    catalogue_changes: watch::Sender<()>,
     cursors: Cursors,
     keys: KeyHasher,
 }
@@ -33,6 +35,7 @@ impl Broker {
         Broker {
             shards,
             catalogue: ArcSwap::from_pointee(catalogue),
+            catalogue_changes: watch::Sender::new(()),
             cursors: Cursors::new(cluster_secret),
             keys: KeyHasher::new(cluster_secret),
         }
@@ -46,6 +49,12 @@ impl Broker {
     /// Replaces the catalogue.
     pub fn set_catalogue(&self, catalogue: Catalogue) {
         self.catalogue.store(Arc::new(catalogue));
+        self.catalogue_changes.send_replace(());
+    }
+
+    /// Tells when the catalogue was replaced, so that whoever holds a [`Principal`] checks it again.
+    pub fn catalogue_changes(&self) -> watch::Receiver<()> {
+        self.catalogue_changes.subscribe()
     }
 
     /// Seals and opens cursors.
@@ -104,20 +113,37 @@ impl Broker {
     /// The offset a conditional publish requires the topic to be at, from the cursor it brings.
     ///
     /// # Errors
-    /// `cursor_invalid` or `cursor_foreign` when it is no cursor of this topic's shard and project.
-    pub fn expected_offset(
+    /// `cursor_invalid` or `cursor_foreign` when it is no cursor of this topic's shard and project;
+    /// `precondition_failed` when the topic it was made for is not the one that has the name now.
+    pub async fn expected_offset(
         &self,
         project: &Project,
         topic: &TopicName,
         cursor: &str,
-    ) -> Result<TopicCursor> {
-        match self.cursors.open(project.id, cursor)? {
-            Cursor::Topic(cursor) if cursor.shard == project.shard_of(topic) => Ok(cursor),
-            _ => Err(Refusal::new(
-                ErrorCode::CursorForeign,
-                "this is not a cursor of the topic",
-            )),
+    ) -> Result<u64> {
+        let shard = self.shard_of(project, topic);
+        let cursor = match self.cursors.open(project.id, cursor)? {
+            Cursor::Topic(cursor) if cursor.shard == shard.id() => cursor,
+            _ => {
+                let message = "this is not a cursor of the topic";
+                return Err(Refusal::new(ErrorCode::CursorForeign, message));
+            }
+        };
+        // The end of a topic that did not exist: offset 0 says it all.
+        if cursor.topic == NO_TOPIC {
+            return Ok(cursor.next_offset);
         }
+        let current = |view: Option<TopicView>| view.is_some_and(|v| v.id == cursor.topic);
+        if current(self.view(project, topic).await?) {
+            return Ok(cursor.next_offset);
+        }
+        // This replica may not have heard of the topic yet.
+        shard.frontier().await?;
+        if current(self.view(project, topic).await?) {
+            return Ok(cursor.next_offset);
+        }
+        let message = "the topic is not the one the cursor was made for";
+        Err(Refusal::new(ErrorCode::PreconditionFailed, message))
     }
 
     /// Describes a topic, with everything in it that was acknowledged before the call.
@@ -125,14 +151,18 @@ impl Broker {
     /// # Errors
     /// `not_found` when it does not exist.
     pub async fn topic(&self, project: &Project, topic: &TopicName) -> Result<TopicView> {
-        let shard = self.shard_of(project, topic);
-        shard.frontier().await?;
-        let view = shard.read(|reply| ReadRequest::Topic {
+        self.shard_of(project, topic).frontier().await?;
+        let missing = || Refusal::new(ErrorCode::NotFound, "there is no such topic");
+        self.view(project, topic).await?.ok_or_else(missing)
+    }
+
+    /// A topic as this node's replica has applied it.
+    async fn view(&self, project: &Project, topic: &TopicName) -> Result<Option<TopicView>> {
+        let view = |reply| ReadRequest::Topic {
             project: project.id,
             topic: topic.clone(),
             reply,
-        });
-        let missing = || Refusal::new(ErrorCode::NotFound, "there is no such topic");
-        view.await?.ok_or_else(missing)
+        };
+        self.shard_of(project, topic).read(view).await
     }
 }

@@ -23,6 +23,9 @@ use siphasher::sip::SipHasher24;
 
 use crate::refusal::{Refusal, Result};
 
+/// The number no topic has: stands in cursors of a topic that does not exist yet.
+pub const NO_TOPIC: TopicId = TopicId(u64::MAX);
+
 /// Most shards one feed cursor can cover.
 pub const FEED_SHARDS_MAX: usize = 64;
 

@@ -37,8 +37,49 @@ pub struct Segment {
     pub messages: Vec<Bytes>,
     /// When each record expires, if any does; found out when a reader first needs to know.
     expiry_ms: OnceLock<Option<Box<[u64]>>>,
-    topic_wire: OnceLock<Box<[Bytes]>>,
-    feed_wire: OnceLock<Box<[Bytes]>>,
+    topic_wire: OnceLock<Wire>,
+    feed_wire: OnceLock<Wire>,
+}
+
+/// The records of a segment as they go to subscribers: encoded one after the other, so that any run
+/// of them is one piece of shared memory.
+#[derive(Debug)]
+pub struct Wire {
+    bytes: Bytes,
+    /// Where each record ends.
+    ends: Box<[usize]>,
+}
+
+impl Wire {
+    /// Encoded records, and where each of them ends.
+    pub fn new(bytes: Bytes, ends: Vec<usize>) -> Wire {
+        assert_eq!(
+            ends.last().copied().unwrap_or(0),
+            bytes.len(),
+            "the last record ends the bytes"
+        );
+        Wire {
+            bytes,
+            ends: ends.into(),
+        }
+    }
+
+    /// The records from `start` to before `end` in one piece.
+    pub fn range(&self, start: usize, end: usize) -> Bytes {
+        self.bytes.slice(self.begin(start)..self.begin(end))
+    }
+
+    /// The index after the last record that fits into so many bytes together with those from `start`
+    /// on; at least one does.
+    pub fn fitting(&self, start: usize, end: usize, bytes_max: usize) -> usize {
+        let limit = self.begin(start).saturating_add(bytes_max);
+        let fitting = self.ends[start..end].partition_point(|e| *e <= limit);
+        start + fitting.max(1).min(end - start)
+    }
+
+    fn begin(&self, index: usize) -> usize {
+        index.checked_sub(1).map_or(0, |before| self.ends[before])
+    }
 }
 
 /// What names a topic, shared by all its segments.
@@ -154,26 +195,26 @@ impl Segment {
         expiry.as_deref()
     }
 
-    /// The records encoded for subscribers whose cursor is an offset of this topic, one piece each.
-    /// `encode` runs for the first of them only.
-    pub fn topic_wire(&self, encode: impl Fn(&Segment, usize) -> Bytes) -> &[Bytes] {
+    /// The records encoded for subscribers whose cursor is an offset of this topic. `encode` runs for
+    /// the first of them only.
+    pub fn topic_wire(&self, encode: impl FnOnce(&Segment) -> Wire) -> &Wire {
         self.encode_once(&self.topic_wire, encode)
     }
 
-    /// The records encoded for subscribers whose cursor is a position of this shard, one piece each.
-    /// `encode` runs for the first of them only.
-    pub fn feed_wire(&self, encode: impl Fn(&Segment, usize) -> Bytes) -> &[Bytes] {
+    /// The records encoded for subscribers whose cursor is a position of this shard. `encode` runs for
+    /// the first of them only.
+    pub fn feed_wire(&self, encode: impl FnOnce(&Segment) -> Wire) -> &Wire {
         self.encode_once(&self.feed_wire, encode)
     }
 
     fn encode_once<'a>(
         &'a self,
-        cell: &'a OnceLock<Box<[Bytes]>>,
-        encode: impl Fn(&Segment, usize) -> Bytes,
-    ) -> &'a [Bytes] {
+        cell: &'a OnceLock<Wire>,
+        encode: impl FnOnce(&Segment) -> Wire,
+    ) -> &'a Wire {
         cell.get_or_init(|| {
             RECORDS_ENCODED.fetch_add(self.count(), Ordering::Relaxed);
-            (0..self.messages.len()).map(|i| encode(self, i)).collect()
+            encode(self)
         })
     }
 }

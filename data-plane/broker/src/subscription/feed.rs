@@ -91,9 +91,14 @@ impl FeedSource {
             self.turn = (self.turn + 1) % self.parts.len();
             let part = &mut self.parts[self.turn];
             if let Some(mut step) = part.step(&self.project, &self.filters, limits).await? {
+                let positions = self.positions();
+                for gap in &mut step.gaps {
+                    widen(&mut gap.requested, &positions);
+                    widen(&mut gap.first_available, &positions);
+                }
                 step.cursors = match self.parts.len() {
                     1 => CursorScope::Shard,
-                    _ => CursorScope::Shards(self.positions()),
+                    _ => CursorScope::Shards(positions),
                 };
                 return Ok(Some(step));
             }
@@ -103,6 +108,19 @@ impl FeedSource {
         }
         select_all(changed).await;
         Ok(Some(Step::default()))
+    }
+}
+
+/// Makes the place in one shard a place in all of them, so that a feed can go on from it.
+fn widen(cursor: &mut Cursor, positions: &[FeedPosition]) {
+    if let Cursor::Feed(known) = cursor {
+        let mut all = positions.to_vec();
+        for position in &mut all {
+            if let Some(here) = known.iter().find(|k| k.shard == position.shard) {
+                *position = *here;
+            }
+        }
+        *known = all;
     }
 }
 

@@ -8,16 +8,13 @@ use super::{CursorScope, RawGap, Step, cut_page, not_of_this_subscription};
 use crate::{
     broker::Broker,
     catalogue::Project,
-    cursor::{Cursor, TopicCursor},
+    cursor::{Cursor, NO_TOPIC, TopicCursor},
     from::From,
     handle::{GapReason, PageLimits, ReadRequest, ShardHandle},
     refusal::{Refusal, Result},
     segment::{Segment, Slice, TopicKey},
     tail::{Channel, TailRead, TailReader},
 };
-
-/// The number no topic has: stands in cursors of a topic that does not exist yet.
-const NO_TOPIC: TopicId = TopicId(u64::MAX);
 
 pub(super) struct TopicSource {
     shard: ShardHandle,
