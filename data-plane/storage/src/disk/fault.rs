@@ -101,14 +101,18 @@ impl FaultDisk {
                 false => *file = Sectors::default(),
             }
         }
-        state.cycle += 1;
-        state.power_is_out = false;
-        state.changes_left = None;
-        state.fault = None;
+        state.begin_cycle();
+    }
+
+    /// The process ends and the machine does not: open handles fail from here on, and everything is found as it was
+    /// written, synced or not. Injected errors are forgotten.
+    pub fn restart(&self) {
+        self.state.lock().begin_cycle();
     }
 
     /// From now on `changes` more writes, syncs and changes of names work; then the power is out and
-    /// everything fails until [`FaultDisk::crash`]. A write during which it goes out may be found.
+    /// everything fails until [`FaultDisk::crash`] or
+    /// [`FaultDisk::restart`]. A write during which it goes out may be found.
     pub fn cut_power_after(&self, changes: u64) {
         self.state.lock().changes_left = Some(changes);
     }
@@ -221,7 +225,14 @@ impl State {
         }
     }
 
-    fn rename_or_such(&mut self, change: NameChange) {
+    fn begin_cycle(&mut self) {
+        self.cycle += 1;
+        self.power_is_out = false;
+        self.changes_left = None;
+        self.fault = None;
+    }
+
+    fn change_names(&mut self, change: NameChange) {
         change.clone().apply(&mut self.names);
         self.names_unsynced.push(change);
     }
@@ -271,7 +282,7 @@ impl Disk for FaultDisk {
         }
         let id = state.files.len();
         state.files.push(Sectors::synced(vec![0; bytes as usize]));
-        state.rename_or_such(NameChange::Set(name.to_owned(), id));
+        state.change_names(NameChange::Set(name.to_owned(), id));
         if lights {
             Ok(self.file(&state, id))
         } else {
@@ -290,7 +301,7 @@ impl Disk for FaultDisk {
         let mut state = self.state.lock();
         let lights = state.begin(None, true)?;
         state.id(name)?;
-        state.rename_or_such(NameChange::Remove(name.to_owned()));
+        state.change_names(NameChange::Remove(name.to_owned()));
         if lights { Ok(()) } else { Err(power_is_out()) }
     }
 
@@ -298,7 +309,7 @@ impl Disk for FaultDisk {
         let mut state = self.state.lock();
         let lights = state.begin(None, true)?;
         state.id(from)?;
-        state.rename_or_such(NameChange::Rename(from.to_owned(), to.to_owned()));
+        state.change_names(NameChange::Rename(from.to_owned(), to.to_owned()));
         if lights { Ok(()) } else { Err(power_is_out()) }
     }
 

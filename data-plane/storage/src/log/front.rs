@@ -287,3 +287,97 @@ impl Front {
 pub(super) fn memory_bytes(entry: &Entry) -> usize {
     entry.payload.len() + ENTRY_MEMORY_BYTES
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(term: u64, indexes: Range<u64>) -> Vec<Entry> {
+        let id = |index| LogId {
+            term,
+            node: 1,
+            index,
+        };
+        indexes
+            .map(|index| Entry {
+                id: id(index),
+                payload: "payload".into(),
+            })
+            .collect()
+    }
+
+    fn spots(count: usize) -> Vec<Spot> {
+        vec![
+            Spot {
+                position: 0,
+                bytes: 50
+            };
+            count
+        ]
+    }
+
+    #[test]
+    fn an_entry_that_replaced_a_written_one_stays_in_memory_until_it_is_written_itself() {
+        let mut front = Front::default();
+        front.append(&entries(1, 0..10));
+        front.truncate(Some(5));
+        front.append(&entries(2, 6..8));
+        // The first append is durable, its last entries are not what callers see.
+        front.on_written(0, 1, &spots(10));
+        front.evict(u64::MAX);
+        assert_eq!(front.cached_from(), 6);
+        front.on_truncated();
+        front.evict(u64::MAX);
+        assert_eq!((front.cached_from(), front.places().end()), (6, 6));
+        front.on_written(6, 2, &spots(2));
+        front.evict(6);
+        assert_eq!((front.cached_from(), front.places().end()), (7, 8));
+    }
+
+    #[test]
+    fn a_log_that_was_purged_away_while_it_was_being_written_goes_on_behind() {
+        let mut front = Front::default();
+        front.append(&entries(1, 0..3));
+        front.purge(LogId {
+            term: 2,
+            node: 1,
+            index: 9,
+        });
+        front.append(&entries(2, 10..11));
+        front.on_written(0, 1, &spots(3));
+        front.evict(u64::MAX);
+        assert_eq!((front.live(), front.cached_from()), (10..11, 10));
+        front.on_purged(LogId {
+            term: 2,
+            node: 1,
+            index: 9,
+        });
+        front.on_written(10, 1, &spots(1));
+        front.evict(u64::MAX);
+        assert_eq!(
+            (front.cached_from(), front.places().first(), front.hole()),
+            (11, 10, None)
+        );
+    }
+
+    #[test]
+    fn a_hole_is_noticed() {
+        let id = |index| LogId {
+            term: 1,
+            node: 1,
+            index,
+        };
+        let mut front = Front::restored(ShardState {
+            last: Some(id(4)),
+            ..ShardState::default()
+        });
+        assert_eq!(front.hole(), Some(0));
+        front.replay_entry(id(5), 1, spots(1)[0]).unwrap();
+        assert_eq!(front.hole(), Some(0));
+        front.replay_purge(id(3));
+        assert_eq!(front.hole(), Some(4));
+        front.replay_purge(id(4));
+        assert_eq!(front.hole(), None);
+        assert!(front.replay_entry(id(7), 1, spots(1)[0]).is_err());
+    }
+}

@@ -28,6 +28,8 @@ pub(super) struct Recovered {
 /// Reads the folder.
 pub(super) fn recover(disk: &dyn Disk, options: &LogOptions) -> Result<Recovered, LogError> {
     let (numbers, spare_names) = list(disk)?;
+    // A process that was killed may have renamed a file and not got to sync the folder.
+    disk.sync_dir().map_err(LogError::io("sync its folder"))?;
     let mut segments = VecDeque::with_capacity(numbers.len());
     let mut headers = Vec::with_capacity(numbers.len());
     for &number in &numbers {
