@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
 use highwater_proto::{
     ErrorCode,
     ids::{ShardId, TopicId},
     names::TopicName,
 };
+use tokio::sync::watch;
 
 use crate::{
     catalogue::{Catalogue, KeyHasher, Principal, Project},

@@ -1,0 +1,147 @@
+//! The gateway as its owner sees it: what it is made of, how it is configured, and how it is run.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use highwater_broker::Broker;
+use highwater_proto::limits::{CONNECTIONS_MAX, HEADER_TIMEOUT_MS};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{grpc, http, metrics::Metrics, serve};
+
+/// Milliseconds since the Unix epoch.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// What an operator may want to choose. The default suits a node that is reached directly.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Sockets that may be open at once; more are closed as they come.
+    pub connections_max: usize,
+    /// Time a client has for its first request's headers, TLS handshake included, and an HTTP/1.1
+    /// client for those of each request.
+    pub header_timeout: Duration,
+    /// Time a client has to send the body of a request that is not a stream.
+    pub body_timeout: Duration,
+    /// Time a publish may wait for its outcome before the client is told that it is not known.
+    pub publish_timeout: Duration,
+    /// HTTP/2 connections are pinged this often, and closed without an answer within the same time.
+    pub keepalive_interval: Duration,
+    /// HTTP/2 connections are asked to go elsewhere after this time, so that load spreads anew.
+    pub connection_age_max: Option<Duration>,
+    /// Time that open requests and streams have to end when the gateway stops.
+    pub drain_timeout: Duration,
+    /// Subscribers of a node that stops are told to reconnect at different times within this.
+    pub reconnect_spread: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            connections_max: CONNECTIONS_MAX,
+            header_timeout: Duration::from_millis(HEADER_TIMEOUT_MS),
+            body_timeout: Duration::from_secs(30),
+            publish_timeout: Duration::from_secs(10),
+            keepalive_interval: Duration::from_secs(20),
+            connection_age_max: None,
+            drain_timeout: Duration::from_secs(20),
+            reconnect_spread: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The front doors of a node. Cheap to clone.
+#[derive(Clone)]
+pub struct Gateway {
+    door: Arc<Door>,
+    health: grpc::Health,
+    extra: axum::Router,
+}
+
+impl Gateway {
+    /// A gateway to a broker. Nothing is served before [`Gateway::serve`].
+    pub fn new(broker: Arc<Broker>, clock: Clock, options: Options) -> Gateway {
+        let door = Door {
+            broker,
+            clock,
+            options,
+            metrics: Metrics::default(),
+            reconnects: AtomicU64::new(0),
+        };
+        Gateway {
+            door: Arc::new(door),
+            health: grpc::Health::new(),
+            extra: axum::Router::new(),
+        }
+    }
+
+    /// The same, with more routes on its port, such as `/livez`, `/readyz` and `/metrics`. They must not
+    /// begin with `/v1`, and have no fallback.
+    pub fn with_routes(mut self, routes: axum::Router) -> Gateway {
+        self.extra = self.extra.merge(routes);
+        self
+    }
+
+    /// What it counts, to be registered by its owner.
+    pub fn metrics(&self) -> &Metrics {
+        &self.door.metrics
+    }
+
+    /// Tells watchers of the gRPC health service whether the node takes requests. It does at first.
+    pub async fn set_ready(&self, ready: bool) {
+        self.health.set_ready(ready).await;
+    }
+
+    /// Serves one port until `shutdown` is cancelled and what was open has ended, or the drain timeout
+    /// has passed. With `tls` every connection must use it; its list of ALPN protocols is set here.
+    ///
+    /// May be called for several listeners.
+    ///
+    /// # Errors
+    /// Those of the listener that are not of one connection alone.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        shutdown: CancellationToken,
+    ) -> io::Result<()> {
+        let router = http::router(&self.door)
+            .merge(grpc::router(&self.door, &self.health))
+            .merge(self.extra.clone())
+            .fallback(http::not_found)
+            .method_not_allowed_fallback(http::method_not_allowed);
+        let port = serve::Port {
+            door: self.door.clone(),
+            router,
+            tls,
+            health: self.health.clone(),
+        };
+        port.serve(listener, shutdown).await
+    }
+}
+
+/// What every request has at hand.
+pub struct Door {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) clock: Clock,
+    pub(crate) options: Options,
+    pub(crate) metrics: Metrics,
+    reconnects: AtomicU64,
+}
+
+impl Door {
+    /// How long the next client that is sent away waits before it comes back, in milliseconds. The
+    /// golden ratio spreads any number of them evenly, without a source of randomness.
+    pub(crate) fn reconnect_after_ms(&self) -> u64 {
+        const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+        let turn = self.reconnects.fetch_add(1, Ordering::Relaxed);
+        let spread = self.options.reconnect_spread.as_millis() as u64;
+        ((u128::from(turn.wrapping_mul(GOLDEN)) * u128::from(spread)) >> 64) as u64
+    }
+}

@@ -1,0 +1,218 @@
+//! gRPC: the service of `highwater.client.v1`, health and reflection, also for browsers (gRPC-web).
+
+mod deadline;
+mod publish;
+mod status;
+mod subscribe;
+
+use std::sync::Arc;
+
+use highwater_broker::{
+    catalogue::{Operation, Principal},
+    from::From,
+};
+use highwater_proto::{
+    client::{
+        self, GetTopicRequest, PublishRequest, PublishResult, PublishStreamRequest, ReadRequest,
+        SubscribeRequest, Topic,
+        server::highwater_server::{Highwater, HighwaterServer},
+    },
+    frame::Frame,
+    limits::REQUEST_BYTES_MAX,
+    names::TopicName,
+};
+use http::HeaderMap;
+use tonic::{
+    Request, Response, Status, Streaming, codec::CompressionEncoding, metadata::MetadataMap,
+};
+use tonic_health::{
+    pb::health_server::HealthServer,
+    server::{HealthReporter, HealthService},
+};
+use tonic_web::GrpcWebLayer;
+
+use self::{deadline::Deadline, status::to_status};
+use crate::{
+    authenticate::authenticate,
+    deliver,
+    gateway::Door,
+    metrics::Protocol,
+    publish::publish_one,
+    read::{self, PageRequest},
+    serve::Connection,
+};
+
+/// The routes of all gRPC services.
+pub(crate) fn router(door: &Arc<Door>, health: &Health) -> axum::Router {
+    let service = HighwaterServer::new(Service { door: door.clone() })
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd)
+        .send_compressed(CompressionEncoding::Zstd)
+        .send_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(REQUEST_BYTES_MAX);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(client::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let reflection_v1 = reflection()
+        .build_v1()
+        .expect("the descriptors are our own");
+    let reflection_v1alpha = reflection()
+        .build_v1alpha()
+        .expect("the descriptors are our own");
+    let health = HealthServer::new(HealthService::from_health_reporter(health.reporter.clone()));
+    tonic::service::Routes::new(service)
+        .add_service(health)
+        .add_service(reflection_v1)
+        .add_service(reflection_v1alpha)
+        .prepare()
+        .into_axum_router()
+        .layer(GrpcWebLayer::new())
+}
+
+/// What the health service says.
+#[derive(Clone)]
+pub(crate) struct Health {
+    reporter: HealthReporter,
+}
+
+impl Health {
+    pub(crate) fn new() -> Health {
+        Health {
+            reporter: HealthReporter::new(),
+        }
+    }
+
+    /// Tells all watchers whether requests are taken, of the server as a whole and of its service.
+    pub(crate) async fn set_ready(&self, ready: bool) {
+        use tonic_health::ServingStatus::{NotServing, Serving};
+        let status = if ready { Serving } else { NotServing };
+        for service in ["", "highwater.client.v1.Highwater"] {
+            self.reporter.set_service_status(service, status).await;
+        }
+    }
+}
+
+struct Service {
+    door: Arc<Door>,
+}
+
+impl Service {
+    fn authenticate(&self, metadata: &MetadataMap) -> Result<Principal, Status> {
+        let headers: &HeaderMap = metadata.as_ref();
+        authenticate(&self.door.broker, headers).map_err(|refusal| self.refuse(refusal))
+    }
+
+    /// Counts a refusal and makes it a status.
+    fn refuse(&self, refusal: highwater_broker::Refusal) -> Status {
+        self.door.metrics.refused(Protocol::Grpc, &refusal);
+        to_status(&refusal)
+    }
+}
+
+#[tonic::async_trait]
+impl Highwater for Service {
+    type PublishStreamStream = publish::Outcomes;
+    type SubscribeStream = subscribe::Deliveries;
+
+    async fn publish(
+        &self,
+        request: Request<PublishRequest>,
+    ) -> Result<Response<PublishResult>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let principal = self.authenticate(request.metadata())?;
+        let publish = publish_one(&self.door, Protocol::Grpc, &principal, request.into_inner());
+        let published = deadline.run(publish).await?;
+        // The funnel has counted it.
+        published
+            .map(Response::new)
+            .map_err(|refusal| to_status(&refusal))
+    }
+
+    async fn publish_stream(
+        &self,
+        request: Request<Streaming<PublishStreamRequest>>,
+    ) -> Result<Response<Self::PublishStreamStream>, Status> {
+        let outcomes = publish::open(self.door.clone(), request);
+        outcomes
+            .map(Response::new)
+            .map_err(|refusal| self.refuse(refusal))
+    }
+
+    async fn subscribe(
+        &self,
+        request: Request<Streaming<SubscribeRequest>>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let deliveries = subscribe::open(self.door.clone(), request);
+        deliveries
+            .map(Response::new)
+            .map_err(|refusal| self.refuse(refusal))
+    }
+
+    async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Frame>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let principal = self.authenticate(request.metadata())?;
+        let stop = Connection::of(request.extensions()).draining;
+        let request = request.into_inner();
+        let page = async {
+            let request = PageRequest {
+                filters: read::parse_filters(&request.topics)?,
+                from: read::parse_from(&request.from, From::Earliest)?,
+                limit: request.limit as usize,
+                wait: std::time::Duration::from_millis(request.wait_ms),
+            };
+            read::read_page(&self.door, Protocol::Grpc, &principal, request, &stop).await
+        };
+        let page = deadline
+            .run(page)
+            .await?
+            .map_err(|refusal| self.refuse(refusal))?;
+        Ok(Response::new(page_frame(&self.door, &principal, page)))
+    }
+
+    async fn get_topic(
+        &self,
+        request: Request<GetTopicRequest>,
+    ) -> Result<Response<Topic>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let principal = self.authenticate(request.metadata())?;
+        let describe = async {
+            let topic = TopicName::try_from(request.get_ref().topic.as_str())?;
+            principal.require(Operation::Subscribe, &topic)?;
+            let broker = &self.door.broker;
+            let project = &principal.project;
+            let view = broker.topic(project, &topic).await?;
+            let shard = project.shard_of(&topic);
+            Ok(Topic {
+                topic: topic.to_string(),
+                first_offset: view.first_offset,
+                next_offset: view.next_offset,
+                cursor: broker.topic_cursor(project, shard, view.id, view.next_offset),
+                bytes: view.bytes,
+            })
+        };
+        let topic = deadline.run(describe).await?;
+        topic
+            .map(Response::new)
+            .map_err(|refusal| self.refuse(refusal))
+    }
+}
+
+/// The response with a page: its records, already encoded, and the rest of the fields after them.
+fn page_frame(door: &Door, principal: &Principal, page: read::Page) -> Frame {
+    let mut gaps = page.gaps.iter().map(deliver::gap_message);
+    let rest = client::ReadResponse {
+        records: Vec::new(),
+        next: page.next.clone(),
+        gap: gaps.next(),
+        further_gaps: gaps.collect(),
+    };
+    let records = page
+        .deliveries
+        .iter()
+        .flat_map(|delivery| deliver::record_frames(&door.broker, &principal.project, delivery));
+    let records = records.flat_map(|frame| frame.segments().to_vec());
+    let rest = Frame::encode(&rest);
+    Frame::new(records.chain(rest.segments().iter().cloned()).collect())
+}

@@ -1,0 +1,143 @@
+//! `PublishStream`: many publishes on one stream, each answered in its turn.
+//!
+//! Requests are taken as fast as the shards have room; outcomes wait in a queue of bounded length. When
+//! it is full no more is read, and the transport's flow control holds the publisher back. Outcomes that
+//! are ready together leave together.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures_util::{
+    FutureExt, Stream, StreamExt,
+    future::{Fuse, FusedFuture},
+    stream::FuturesOrdered,
+};
+use highwater_broker::{Refusal, Result, catalogue::Principal};
+use highwater_proto::{
+    client::{
+        PublishOutcome, PublishRequest, PublishResult, PublishStreamRequest, PublishStreamResponse,
+        publish_outcome::Outcome,
+    },
+    limits::PUBLISH_STREAM_IN_FLIGHT_MAX,
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Status, Streaming};
+
+use super::{
+    deadline::{self, Deadline},
+    status::{to_message, to_status, unreadable},
+};
+use crate::{
+    authenticate::Session,
+    gateway::Door,
+    metrics::Protocol,
+    publish::{Pending, prepare},
+    serve::Connection,
+};
+
+pub type Outcomes = Pin<Box<dyn Stream<Item = Result<PublishStreamResponse, Status>> + Send>>;
+
+/// Opens the stream.
+pub fn open(
+    door: Arc<Door>,
+    request: Request<Streaming<PublishStreamRequest>>,
+) -> Result<Outcomes> {
+    let session = Session::open(&door.broker, request.metadata().as_ref())?;
+    let deadline = Deadline::of(request.metadata());
+    let draining = Connection::of(request.extensions()).draining;
+    let publisher = Publisher {
+        door,
+        session,
+        draining,
+        requests: request.into_inner(),
+    };
+    Ok(Box::pin(publisher.stream(deadline)))
+}
+
+struct Publisher {
+    door: Arc<Door>,
+    session: Session,
+    draining: CancellationToken,
+    requests: Streaming<PublishStreamRequest>,
+}
+
+impl Publisher {
+    fn stream(
+        self,
+        deadline: Deadline,
+    ) -> impl Stream<Item = Result<PublishStreamResponse, Status>> + Send {
+        async_stream::stream! {
+            let Publisher { door, mut session, draining, mut requests } = self;
+            let mut in_flight = FuturesOrdered::new();
+            let mut waiting = 0;
+            let mut taking = true;
+            let sending = Fuse::terminated();
+            let passed = deadline.passed();
+            tokio::pin!(sending, passed);
+            let end = loop {
+                let is_sending = !sending.is_terminated();
+                if !taking && !is_sending && in_flight.is_empty() {
+                    break None;
+                }
+                let has_room = taking && !is_sending && waiting < PUBLISH_STREAM_IN_FLIGHT_MAX;
+                tokio::select! {
+                    biased;
+                    () = &mut passed => break Some(deadline::exceeded()),
+                    Some((count, outcomes)) = in_flight.next(), if !in_flight.is_empty() => {
+                        waiting -= count;
+                        let mut response = respond(outcomes);
+                        while let Some(Some((count, outcomes))) = in_flight.next().now_or_never() {
+                            waiting -= count;
+                            response.outcomes.extend(respond(outcomes).outcomes);
+                        }
+                        yield Ok(response);
+                    }
+                    pending = &mut sending, if is_sending => {
+                        let count = Pending::count(&pending);
+                        waiting += count;
+                        in_flight.push_back(pending.outcomes().map(move |o| (count, o)));
+                    }
+                    // What was not taken yet is the publisher's to send elsewhere.
+                    () = draining.cancelled(), if taking => taking = false,
+                    request = requests.message(), if has_room => match request {
+                        Ok(Some(request)) => match session.refresh(&door.broker) {
+                            Ok(who) => {
+                                sending.set(send(&door, who.clone(), request.publishes).fuse());
+                            }
+                            Err(refusal) => break Some(refuse(&door, &refusal)),
+                        },
+                        Ok(None) => taking = false,
+                        Err(status) => break Some(refuse(&door, &unreadable(&status))),
+                    },
+                }
+            };
+            if let Some(status) = end {
+                yield Err(status);
+            }
+        }
+    }
+}
+
+/// Takes the publishes of one request, as soon as their shards have room.
+async fn send(door: &Door, principal: Principal, publishes: Vec<PublishRequest>) -> Pending<'_> {
+    prepare(door, Protocol::Grpc, &principal, publishes)
+        .await
+        .send()
+        .await
+}
+
+fn refuse(door: &Door, refusal: &Refusal) -> Status {
+    door.metrics.refused(Protocol::Grpc, refusal);
+    to_status(refusal)
+}
+
+fn respond(outcomes: Vec<Result<PublishResult>>) -> PublishStreamResponse {
+    let outcomes = outcomes.into_iter().map(|outcome| PublishOutcome {
+        outcome: Some(match outcome {
+            Ok(result) => Outcome::Result(result),
+            Err(refusal) => Outcome::Error(to_message(&refusal)),
+        }),
+    });
+    PublishStreamResponse {
+        outcomes: outcomes.collect(),
+    }
+}

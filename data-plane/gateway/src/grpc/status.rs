@@ -1,0 +1,65 @@
+//! A refusal as gRPC says it: the canonical code, and why and when to retry in `google.rpc` details.
+
+use std::time::Duration;
+
+use highwater_broker::Refusal;
+use highwater_proto::{ErrorCode, client};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// The domain of the reasons in `google.rpc.ErrorInfo`.
+const DOMAIN: &str = "highwater";
+
+/// The status that ends a call with a refusal.
+pub fn to_status(refusal: &Refusal) -> Status {
+    let code = refusal.code();
+    let flag = |flag: bool| flag.to_string();
+    let metadata = [
+        ("retryable".to_owned(), flag(code.is_retryable())),
+        (
+            "has_no_side_effects".to_owned(),
+            flag(code.has_no_side_effects()),
+        ),
+    ];
+    let mut details = ErrorDetails::new();
+    details.set_error_info(code.name(), DOMAIN, metadata);
+    if let Some(delay) = retry_delay_ms(refusal) {
+        details.set_retry_info(Some(Duration::from_millis(delay)));
+    }
+    Status::with_error_details(
+        Code::from_i32(code.grpc_code()),
+        refusal.to_string(),
+        details,
+    )
+}
+
+/// The refusal of one message of a stream, which goes on.
+pub fn to_message(refusal: &Refusal) -> client::Error {
+    let code = refusal.code();
+    client::Error {
+        code: code.name().to_owned(),
+        message: refusal.to_string(),
+        retryable: code.is_retryable(),
+        has_no_side_effects: code.has_no_side_effects(),
+        retry_after_ms: retry_delay_ms(refusal).unwrap_or(0),
+    }
+}
+
+/// When to retry: as the refusal says, or a second for what may be retried.
+fn retry_delay_ms(refusal: &Refusal) -> Option<u64> {
+    let default = || refusal.code().is_retryable().then_some(1_000);
+    refusal.delay_ms().or_else(default)
+}
+
+/// A request that could not be read from the stream: too large, or no message of this service.
+pub fn unreadable(status: &Status) -> Refusal {
+    match status.code() {
+        Code::OutOfRange | Code::ResourceExhausted => {
+            Refusal::new(ErrorCode::PayloadTooLarge, "a request has at most 4 MiB")
+        }
+        _ => Refusal::new(
+            ErrorCode::InvalidRequest,
+            "the stream holds no valid request",
+        ),
+    }
+}

@@ -1,0 +1,232 @@
+//! `Subscribe`: one stream that carries a subscription, as fast as its credit allows.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures_util::Stream;
+use highwater_broker::{
+    Refusal, Result, catalogue::Operation, from::From, subscription::Subscription,
+};
+use highwater_proto::{
+    ErrorCode,
+    client::{
+        Draining, SubscribeRequest, SubscribeResponse, Subscribed,
+        subscribe_request::{Request as Kind, Start},
+    },
+    frame::Frame,
+    names::TopicFilter,
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Status, Streaming};
+
+use super::{
+    deadline::{self, Deadline},
+    status::{to_status, unreadable},
+};
+use crate::{
+    authenticate::Session,
+    deliver::{self, Credit},
+    gateway::Door,
+    metrics::{Counted, Protocol},
+    read,
+    serve::Connection,
+};
+
+pub type Deliveries = Pin<Box<dyn Stream<Item = Result<Frame, Status>> + Send>>;
+
+/// Opens the stream. Everything after the credential is answered within it.
+pub fn open(door: Arc<Door>, request: Request<Streaming<SubscribeRequest>>) -> Result<Deliveries> {
+    let session = Session::open(&door.broker, request.metadata().as_ref())?;
+    let deadline = Deadline::of(request.metadata());
+    let draining = Connection::of(request.extensions()).draining;
+    let requests = request.into_inner();
+    let subscriber = Subscriber {
+        door,
+        session,
+        draining,
+        requests: Some(requests),
+    };
+    Ok(Box::pin(subscriber.stream(deadline)))
+}
+
+/// One subscriber's end of a stream.
+struct Subscriber {
+    door: Arc<Door>,
+    session: Session,
+    draining: CancellationToken,
+    /// Nothing once the client has said all it wanted to.
+    requests: Option<Streaming<SubscribeRequest>>,
+}
+
+/// A subscription and what may be sent of it.
+struct Open {
+    subscription: Subscription,
+    filters: Vec<TopicFilter>,
+    credit: Credit,
+}
+
+impl Subscriber {
+    fn stream(mut self, deadline: Deadline) -> impl Stream<Item = Result<Frame, Status>> + Send {
+        async_stream::stream! {
+            let mut open = match deadline.run(self.start()).await {
+                Ok(Ok(open)) => open,
+                Ok(Err(refusal)) => {
+                    yield Err(self.refuse(&refusal));
+                    return;
+                }
+                Err(status) => {
+                    yield Err(status);
+                    return;
+                }
+            };
+            let traffic = self.door.metrics.traffic(Protocol::Grpc);
+            let _open = Counted::new(&traffic.subscriptions);
+            yield Ok(receipt(&open.subscription));
+            let passed = deadline.passed();
+            tokio::pin!(passed);
+            loop {
+                let step = tokio::select! {
+                    step = self.step(&mut open) => step,
+                    () = &mut passed => {
+                        yield Err(deadline::exceeded());
+                        return;
+                    }
+                };
+                match step {
+                    Ok(Step::Frames(frames)) => {
+                        for frame in frames {
+                            yield Ok(frame);
+                        }
+                    }
+                    Ok(Step::Drain) => {
+                        yield Ok(draining(&self.door));
+                        return;
+                    }
+                    Err(refusal) => {
+                        yield Err(self.refuse(&refusal));
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads the first request and opens the subscription it asks for.
+    async fn start(&mut self) -> Result<Open> {
+        let requests = self.requests.as_mut();
+        let first = match requests {
+            Some(requests) => requests
+                .message()
+                .await
+                .map_err(|status| unreadable(&status))?,
+            None => None,
+        };
+        let Some(Kind::Start(Start {
+            topics,
+            from,
+            credit,
+        })) = first.and_then(|r| r.request)
+        else {
+            let message = "the first request of a subscription is `start`";
+            return Err(Refusal::new(ErrorCode::InvalidRequest, message));
+        };
+        let filters = read::parse_filters(&topics)?;
+        let from = read::parse_from(&from, From::Latest)?;
+        let credit = credit.unwrap_or_default();
+        let principal = self.session.refresh(&self.door.broker)?;
+        let subscription = read::open(&self.door, principal, filters.clone(), from).await?;
+        Ok(Open {
+            subscription,
+            filters,
+            credit: Credit::new(credit.messages, credit.bytes),
+        })
+    }
+
+    /// Waits for what comes first: records, more credit, a changed catalogue or the end.
+    async fn step(&mut self, open: &mut Open) -> Result<Step> {
+        let limits = open.credit.limits();
+        let clock = self.door.clock.clone();
+        let next = async {
+            match limits {
+                Some(limits) => open.subscription.next(limits, &*clock).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.draining.cancelled() => Ok(Step::Drain),
+            () = self.session.changed() => {
+                let principal = self.session.refresh(&self.door.broker)?;
+                for filter in &open.filters {
+                    principal.require_all(Operation::Subscribe, filter)?;
+                }
+                Ok(Step::Frames(Vec::new()))
+            }
+            request = receive(&mut self.requests) => {
+                match request?.and_then(|r| r.request) {
+                    Some(Kind::Flow(flow)) => open.credit.add(flow.messages, flow.bytes),
+                    Some(Kind::Start(_)) => {
+                        let message = "a stream carries one subscription";
+                        return Err(Refusal::new(ErrorCode::InvalidRequest, message));
+                    }
+                    None => {}
+                }
+                Ok(Step::Frames(Vec::new()))
+            }
+            delivery = next => {
+                let delivery = delivery?;
+                let (records, bytes) = deliver::size(&delivery);
+                open.credit.spend(records, bytes);
+                let traffic = self.door.metrics.traffic(Protocol::Grpc);
+                traffic.deliveries.inc_by(records);
+                traffic.delivery_bytes.inc_by(bytes);
+                let project = &self.session.principal().project;
+                Ok(Step::Frames(deliver::frames(&self.door.broker, project, &delivery)))
+            }
+        }
+    }
+
+    fn refuse(&self, refusal: &Refusal) -> Status {
+        self.door.metrics.refused(Protocol::Grpc, refusal);
+        to_status(refusal)
+    }
+}
+
+enum Step {
+    Frames(Vec<Frame>),
+    Drain,
+}
+
+/// The next request. A client that has closed its half is still a subscriber: it says no more.
+async fn receive(
+    requests: &mut Option<Streaming<SubscribeRequest>>,
+) -> Result<Option<SubscribeRequest>> {
+    let Some(open) = requests else {
+        return std::future::pending().await;
+    };
+    match open.message().await {
+        Ok(Some(request)) => Ok(Some(request)),
+        Ok(None) => {
+            *requests = None;
+            Ok(None)
+        }
+        Err(status) => Err(unreadable(&status)),
+    }
+}
+
+fn receipt(subscription: &Subscription) -> Frame {
+    Frame::encode(&SubscribeResponse {
+        subscribed: Some(Subscribed {
+            cursor: subscription.cursor(),
+        }),
+        ..Default::default()
+    })
+}
+
+fn draining(door: &Door) -> Frame {
+    Frame::encode(&SubscribeResponse {
+        draining: Some(Draining {
+            reconnect_after_ms: door.reconnect_after_ms(),
+        }),
+        ..Default::default()
+    })
+}

@@ -1,0 +1,232 @@
+//! `POST /v1/messages`: several messages as JSON.
+//!
+//! ```json
+//! {"messages": [{"topic": "orders/eu", "data": "…", "content_type": "text/plain",
+//!                "headers": [["name", "value"]], "key": "42", "ttl_ms": 60000,
+//!                "idempotency_key": "…", "if_cursor": "…", "traceparent": "…"}]}
+//! ```
+//!
+//! `data` is the payload as a string; any other JSON value is taken as its own text, with the content
+//! type `application/json` unless another is given. `data_base64` is the payload as bytes. If one message
+//! is refused nothing is written. The messages of one topic are appended together, one after the other.
+
+use std::{fmt, sync::Arc};
+
+use axum::{
+    Json,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, StatusCode, Uri},
+    response::{IntoResponse, Response},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use highwater_broker::{Refusal, Result, catalogue::Principal};
+use highwater_proto::{
+    client::{Header, Message, PublishRequest, PublishResult},
+    limits::{BATCH_MESSAGES_MAX, REQUEST_BYTES_MAX},
+};
+use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::value::RawValue;
+
+use super::{
+    invalid,
+    json::ResultBody,
+    principal,
+    problem::{Document, respond},
+    publish::read_body,
+    query::Parameters,
+    refuse,
+};
+use crate::{gateway::Door, metrics::Protocol, publish::prepare};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BatchBody<'a> {
+    #[serde(borrow, deserialize_with = "bounded")]
+    messages: Vec<MessageBody<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MessageBody<'a> {
+    topic: String,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+    #[serde(default)]
+    data_base64: Option<String>,
+    #[serde(default)]
+    content_type: String,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+    #[serde(default)]
+    key: String,
+    #[serde(default)]
+    ttl_ms: u64,
+    #[serde(default)]
+    idempotency_key: String,
+    #[serde(default)]
+    if_cursor: String,
+    #[serde(default)]
+    traceparent: String,
+}
+
+/// Publishes a batch.
+pub async fn publish(
+    State(door): State<Arc<Door>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let requests = async {
+        let principal = principal(&door, &headers)?;
+        Parameters::of(&uri)?.end()?;
+        let body = read_body(&door, &headers, body, REQUEST_BYTES_MAX).await?;
+        Ok((principal, parse(&body)?))
+    };
+    match requests.await {
+        Ok((principal, requests)) => publish_all(&door, &principal, requests).await,
+        Err(refusal) => refuse(&door, refusal),
+    }
+}
+
+async fn publish_all(
+    door: &Door,
+    principal: &Principal,
+    requests: Vec<PublishRequest>,
+) -> Response {
+    let batch = prepare(door, Protocol::Http, principal, requests).await;
+    if let Some((at, refusal)) = batch.first_refusal() {
+        let message = format!("message {at} of the batch: {}", refusal.message());
+        return refuse(door, Refusal::new(refusal.code(), message));
+    }
+    let outcomes = batch.try_send().outcomes().await;
+    let first_refusal = outcomes.iter().find_map(|outcome| outcome.as_ref().err());
+    let results = outcomes.iter().map(OutcomeBody::of).collect();
+    match first_refusal {
+        None => (StatusCode::CREATED, Json(ResultsBody { results })).into_response(),
+        Some(refusal) => {
+            let problem = Document::of(refusal);
+            let status = StatusCode::from_u16(refusal.code().http_status());
+            let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            respond(refusal, status, &PartialBody { problem, results })
+        }
+    }
+}
+
+fn parse(body: &[u8]) -> Result<Vec<PublishRequest>> {
+    let malformed = |error: serde_json::Error| invalid(format!("the batch is malformed: {error}"));
+    let batch: BatchBody<'_> = serde_json::from_slice(body).map_err(malformed)?;
+    if batch.messages.is_empty() {
+        return Err(invalid("a batch has at least one message"));
+    }
+    batch
+        .messages
+        .into_iter()
+        .map(MessageBody::into_request)
+        .collect()
+}
+
+impl MessageBody<'_> {
+    fn into_request(self) -> Result<PublishRequest> {
+        let mut content_type = self.content_type;
+        let payload = match (self.data, self.data_base64) {
+            (Some(_), Some(_)) => {
+                return Err(invalid("a message has `data` or `data_base64`, not both"));
+            }
+            (None, None) => Vec::new(),
+            (None, Some(encoded)) => {
+                let not_base64 = |_| invalid("`data_base64` is not base64");
+                STANDARD.decode(encoded).map_err(not_base64)?
+            }
+            (Some(data), None) => {
+                let (payload, implied) = payload_of(data)?;
+                if content_type.is_empty() {
+                    content_type = implied.to_owned();
+                }
+                payload
+            }
+        };
+        let header = |(name, value)| Header { name, value };
+        let message = Message {
+            payload: payload.into(),
+            content_type,
+            headers: self.headers.into_iter().map(header).collect(),
+            key: self.key,
+            ttl_ms: self.ttl_ms,
+            traceparent: self.traceparent,
+        };
+        Ok(PublishRequest {
+            topic: self.topic,
+            message: Some(message),
+            idempotency_key: self.idempotency_key,
+            if_cursor: self.if_cursor,
+        })
+    }
+}
+
+/// The bytes of `data`, and the content type it has when none is given.
+fn payload_of(data: &RawValue) -> Result<(Vec<u8>, &'static str)> {
+    let text = data.get();
+    if !text.starts_with('"') {
+        return Ok((text.as_bytes().to_vec(), "application/json"));
+    }
+    // A lone surrogate is JSON and no text.
+    let not_text = |_| invalid("`data` is not Unicode text");
+    let text: String = serde_json::from_str(text).map_err(not_text)?;
+    Ok((text.into_bytes(), "text/plain; charset=utf-8"))
+}
+
+/// Stops at the maximum, before a long array of tiny messages has become large in memory.
+fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<MessageBody<'de>>, D::Error> {
+    struct Bounded;
+    impl<'de> de::Visitor<'de> for Bounded {
+        type Value = Vec<MessageBody<'de>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {BATCH_MESSAGES_MAX} messages")
+        }
+
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut messages = Vec::new();
+            while let Some(message) = seq.next_element()? {
+                if messages.len() == BATCH_MESSAGES_MAX {
+                    return Err(de::Error::invalid_length(BATCH_MESSAGES_MAX + 1, &self));
+                }
+                messages.push(message);
+            }
+            Ok(messages)
+        }
+    }
+    deserializer.deserialize_seq(Bounded)
+}
+
+#[derive(Serialize)]
+struct ResultsBody<'a> {
+    results: Vec<OutcomeBody<'a>>,
+}
+
+/// A problem of some messages, with what became of each.
+#[derive(Serialize)]
+struct PartialBody<'a> {
+    #[serde(flatten)]
+    problem: Document,
+    results: Vec<OutcomeBody<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum OutcomeBody<'a> {
+    Published(ResultBody<'a>),
+    Refused { error: Document },
+}
+
+impl<'a> OutcomeBody<'a> {
+    fn of(outcome: &'a Result<PublishResult>) -> OutcomeBody<'a> {
+        match outcome {
+            Ok(result) => OutcomeBody::Published(ResultBody::of(result)),
+            Err(refusal) => OutcomeBody::Refused {
+                error: Document::of(refusal),
+            },
+        }
+    }
+}

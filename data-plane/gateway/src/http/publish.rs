@@ -1,0 +1,200 @@
+//! `POST /v1/messages/{topic…}`: the body is the payload, whatever it is; the rest is in headers.
+//!
+//! | header | meaning |
+//! |---|---|
+//! | `Content-Type` | the message's content type |
+//! | `Idempotency-Key` | a retry with the same key is answered with the first attempt's result |
+//! | `If-Match` | append only if the topic still ends at this cursor, which may stand in quotes |
+//! | `Highwater-Key` | the compaction key |
+//! | `Highwater-TTL` | time to live: milliseconds, or a number with `ms`, `s`, `m`, `h` or `d` |
+//! | `Highwater-Header-<name>` | one header of the message; the name arrives in lower case |
+//! | `traceparent` | W3C trace context, ignored when malformed |
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State, rejection::PathRejection},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, StatusCode, Uri,
+        header::{CONTENT_ENCODING, CONTENT_TYPE, IF_MATCH},
+    },
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use highwater_broker::{Refusal, Result};
+use highwater_proto::{
+    ErrorCode,
+    client::{Header, Message, PublishRequest, PublishResult},
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use super::{
+    cloud_events, invalid,
+    json::ResultBody,
+    principal,
+    query::{Parameters, parse_duration},
+    refuse, topic,
+};
+use crate::{gateway::Door, metrics::Protocol, publish::publish_one};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Publishes one message.
+pub async fn publish(
+    State(door): State<Arc<Door>>,
+    path: Result<Path<String>, PathRejection>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let published = async {
+        let principal = principal(&door, &headers)?;
+        Parameters::of(&uri)?.end()?;
+        let topic = topic(path)?;
+        let mut request = read_headers(&headers)?;
+        request.topic = topic.to_string();
+        let payload_bytes_max = principal.project.payload_bytes_max;
+        let payload = read_body(&door, &headers, body, payload_bytes_max).await?;
+        let message = request.message.get_or_insert_default();
+        message.payload = payload;
+        cloud_events::understand(&headers, message)?;
+        Ok((principal, request))
+    };
+    match published.await {
+        Err(refusal) => refuse(&door, refusal),
+        Ok((principal, request)) => {
+            match publish_one(&door, Protocol::Http, &principal, request).await {
+                Ok(result) => created(&result),
+                // The funnel has counted it.
+                Err(refusal) => super::Problem(refusal).into_response(),
+            }
+        }
+    }
+}
+
+fn created(result: &PublishResult) -> Response {
+    (StatusCode::CREATED, Json(ResultBody::of(result))).into_response()
+}
+
+/// Reads a body of a bounded length in a bounded time.
+///
+/// # Errors
+/// `payload_too_large`, `timeout`, or `invalid_request` when it ends early.
+pub async fn read_body(
+    door: &Door,
+    headers: &HeaderMap,
+    body: Body,
+    bytes_max: usize,
+) -> Result<Bytes> {
+    if headers
+        .get(CONTENT_ENCODING)
+        .is_some_and(|v| v != "identity")
+    {
+        return Err(invalid("the body of a publish has no content encoding"));
+    }
+    let too_large = || {
+        let message = format!("the body has at most {bytes_max} bytes");
+        Refusal::new(ErrorCode::PayloadTooLarge, message)
+    };
+    if http_body::Body::size_hint(&body).lower() > bytes_max as u64 {
+        return Err(too_large());
+    }
+    let collect = Limited::new(body, bytes_max).collect();
+    match tokio::time::timeout(door.options.body_timeout, collect).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(invalid("the body ended before it was complete")),
+        Err(_) => Err(Refusal::new(
+            ErrorCode::Timeout,
+            "the body did not come in time",
+        )),
+    }
+}
+
+/// Everything the headers say about the message.
+fn read_headers(headers: &HeaderMap) -> Result<PublishRequest> {
+    let mut request = PublishRequest::default();
+    let mut message = Message {
+        content_type: one(headers, &CONTENT_TYPE)?.unwrap_or_default(),
+        ..Message::default()
+    };
+    request.idempotency_key = one(headers, &IDEMPOTENCY_KEY)?.unwrap_or_default();
+    request.if_cursor = one(headers, &IF_MATCH)?
+        .map(cursor_of_tag)
+        .transpose()?
+        .unwrap_or_default();
+    if let Some(text) = one(headers, &TRACEPARENT)?
+        && is_traceparent(&text)
+    {
+        message.traceparent = text;
+    }
+    for (name, value) in headers {
+        let Some(name) = name.as_str().strip_prefix("highwater-") else {
+            continue;
+        };
+        let value = text(name, value)?;
+        match name.split_once('-') {
+            Some(("header", name)) if !name.is_empty() => {
+                message.headers.push(Header {
+                    name: name.to_owned(),
+                    value,
+                });
+            }
+            None if name == "key" && message.key.is_empty() => message.key = value,
+            None if name == "ttl" && message.ttl_ms == 0 => {
+                let ttl = parse_duration(&value);
+                let ttl =
+                    ttl.ok_or_else(|| invalid("`Highwater-TTL` is a number of milliseconds"))?;
+                message.ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+            }
+            _ => {
+                return Err(invalid(format!(
+                    "there is no header `Highwater-{name}`, or only once"
+                )));
+            }
+        }
+    }
+    request.message = Some(message);
+    Ok(request)
+}
+
+/// The value of a header that is given once at most.
+fn one(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => text(name.as_str(), value).map(Some),
+        (Some(_), Some(_)) => Err(invalid(format!(
+            "the header `{name}` is given more than once"
+        ))),
+    }
+}
+
+fn text(name: &str, value: &HeaderValue) -> Result<String> {
+    let text = std::str::from_utf8(value.as_bytes());
+    let text = text.map_err(|_| invalid(format!("the header `{name}` is not UTF-8")))?;
+    Ok(text.to_owned())
+}
+
+/// The cursor of an entity tag (RFC 9110, section 8.8.3), whose quotes may be missing.
+fn cursor_of_tag(tag: String) -> Result<String> {
+    let bare = tag
+        .strip_prefix('"')
+        .and_then(|t| t.strip_suffix('"'))
+        .unwrap_or(&tag);
+    match bare.is_empty() || bare == "*" {
+        true => Err(invalid("`If-Match` holds one cursor")),
+        false => Ok(bare.to_owned()),
+    }
+}
+
+/// Version 00 (W3C Trace Context, section 3.2.2): lengths and lower-case hexadecimal digits.
+fn is_traceparent(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let hex = |part: &&str| part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let lengths = parts.iter().map(|p| p.len());
+    lengths.eq([2, 32, 16, 2]) && parts.iter().all(hex) && parts[0] != "ff"
+}

@@ -1,0 +1,246 @@
+//! One port: accepts sockets, speaks TLS, HTTP/1.1 and HTTP/2 on them, and ends them in good order.
+//!
+//! Every connection has the same limits whatever it turns out to speak: it must say what it wants in
+//! time, it may hold so many streams and reset so few, and its buffers are small. On shutdown the
+//! listener closes first, then each connection is told to finish (GOAWAY, `Connection: close`) and each
+//! subscriber when to come back; what is still open after the drain timeout is dropped.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::body::Body;
+use highwater_proto::limits::{HEADER_BYTES_MAX, HTTP2_RESETS_MAX, HTTP2_STREAMS_MAX};
+use hyper::{Request, body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use rustls::ServerConfig;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+use crate::{
+    gateway::Door,
+    grpc,
+    metrics::Counted,
+    task::{OnCancel, OnError, Tasks},
+};
+
+/// Bytes an HTTP/2 client may send on one stream, and on a connection, before we have read them.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// Bytes of responses that are buffered for one HTTP/2 stream.
+const SEND_BUFFER_BYTES: usize = 256 << 10;
+/// Pause after a failed accept, which is nearly always a lack of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a request can know of the connection it came on.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// Cancelled when the connection is to end: streams tell their clients and finish.
+    pub draining: CancellationToken,
+    /// The other end.
+    pub peer: Option<SocketAddr>,
+}
+
+impl Connection {
+    /// The connection of a request; one without end for a request that came from no socket.
+    pub fn of(extensions: &http::Extensions) -> Connection {
+        extensions.get().cloned().unwrap_or_else(|| Connection {
+            draining: CancellationToken::new(),
+            peer: None,
+        })
+    }
+}
+
+/// What is served on a port, and how.
+pub(crate) struct Port {
+    pub door: Arc<Door>,
+    pub router: axum::Router,
+    pub tls: Option<Arc<ServerConfig>>,
+    pub health: grpc::Health,
+}
+
+impl Port {
+    /// Accepts until shutdown, then waits for what is open.
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
+        let options = &self.door.options;
+        let room = Arc::new(Semaphore::new(options.connections_max));
+        let tasks = Tasks::default();
+        let drain_timeout = options.drain_timeout;
+        let draining = CancellationToken::new();
+        let connections = Connections {
+            tls: self.tls.map(acceptor),
+            http: builder(&tasks, &self.door),
+            router: self.router,
+            door: self.door,
+            draining: draining.clone(),
+        };
+        let connections = Arc::new(connections);
+        while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
+            let (socket, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) if is_of_one_connection(&error) => continue,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections for a moment");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(permit) = room.clone().try_acquire_owned() else {
+                connections.door.metrics.connections_refused.inc();
+                continue;
+            };
+            let connections = connections.clone();
+            let connection = async move {
+                let _permit = permit;
+                connections.serve(socket, peer).await
+            };
+            tasks.spawn("connection", (OnCancel::Drop, OnError::Trace), connection);
+        }
+        drop(listener);
+        // Before the connections are told, so that those who watch the health learn it from there.
+        self.health.set_ready(false).await;
+        draining.cancel();
+        if timeout(drain_timeout, tasks.finished()).await.is_err() {
+            tracing::warn!("connections were still open after the drain timeout");
+        }
+        tasks.stop().await;
+        Ok(())
+    }
+}
+
+/// Errors of `accept` that say nothing about the listener.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
+}
+
+fn acceptor(config: Arc<ServerConfig>) -> TlsAcceptor {
+    let mut config = ServerConfig::clone(&config);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Arc::new(config).into()
+}
+
+fn builder(tasks: &Tasks, door: &Door) -> auto::Builder<Tasks> {
+    let options = &door.options;
+    let mut builder = auto::Builder::new(tasks.clone());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.header_timeout)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .keep_alive(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(HTTP2_STREAMS_MAX)
+        .max_pending_accept_reset_streams(HTTP2_RESETS_MAX)
+        .max_local_error_reset_streams(HTTP2_RESETS_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX as u32)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .keep_alive_interval(options.keepalive_interval)
+        .keep_alive_timeout(options.keepalive_interval)
+        // WebSocket over HTTP/2 (RFC 8441).
+        .enable_connect_protocol();
+    builder
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What all connections of a port share.
+struct Connections {
+    door: Arc<Door>,
+    router: axum::Router,
+    tls: Option<TlsAcceptor>,
+    http: auto::Builder<Tasks>,
+    draining: CancellationToken,
+}
+
+impl Connections {
+    async fn serve(&self, socket: TcpStream, peer: SocketAddr) -> Result<(), BoxError> {
+        let _open = Counted::new(&self.door.metrics.connections);
+        socket.set_nodelay(true)?;
+        match &self.tls {
+            None => self.serve_http(socket, peer).await,
+            Some(tls) => {
+                let handshake = tls.accept(socket);
+                let stream = timeout(self.door.options.header_timeout, handshake).await??;
+                self.serve_http(stream, peer).await
+            }
+        }
+    }
+
+    /// Serves requests until the connection ends, is too slow to begin, or has to go.
+    async fn serve_http<I>(&self, io: I, peer: SocketAddr) -> Result<(), BoxError>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let options = &self.door.options;
+        let begun = AtomicBool::new(false);
+        let connection = Connection {
+            draining: self.draining.child_token(),
+            peer: Some(peer),
+        };
+        let begun = Arc::new(begun);
+        let service = service_fn({
+            let (begun, connection) = (begun.clone(), connection.clone());
+            move |mut request: Request<Incoming>| {
+                begun.store(true, Ordering::Relaxed);
+                request.extensions_mut().insert(connection.clone());
+                self.router.clone().call(request.map(Body::new))
+            }
+        });
+        let served = self
+            .http
+            .serve_connection_with_upgrades(TokioIo::new(io), service);
+        let mut served = pin!(served);
+        let mut first_request = pin!(tokio::time::sleep(options.header_timeout));
+        let mut age = pin!(age(options.connection_age_max));
+        let mut told = false;
+        loop {
+            tokio::select! {
+                ended = served.as_mut() => return ended,
+                () = first_request.as_mut(), if !begun.load(Ordering::Relaxed) => {
+                    if !begun.load(Ordering::Relaxed) {
+                        return Err("no request came in time".into());
+                    }
+                }
+                () = age.as_mut(), if !connection.draining.is_cancelled() => {
+                    connection.draining.cancel();
+                }
+                () = connection.draining.cancelled(), if !told => {
+                    told = true;
+                    served.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+}
+
+async fn age(max: Option<Duration>) {
+    match max {
+        Some(max) => tokio::time::sleep(max).await,
+        None => std::future::pending().await,
+    }
+}
