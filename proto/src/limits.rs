@@ -54,6 +54,14 @@ pub const TAIL_BYTES_MAX: usize = 16 << 20;
 pub const CHECKPOINT_BYTES: usize = 64 << 20;
 /// Bytes of one stored block of records; a single record may exceed it.
 pub const BLOCK_BYTES_MAX: usize = 32 << 10;
+/// Runs of records in one chunk of a project's feed.
+pub const FEED_CHUNK_RUNS_MAX: usize = 1_024;
+/// Chunks of a project's feed that one read, or one checkpoint, looks at.
+pub const FEED_CHUNKS_MAX: usize = 256;
+/// Topics that one look for expired records reads from disk, and one trim names, at most.
+pub const TRIM_TOPICS_MAX: usize = 4_096;
+/// Deleted ranges that are remembered one by one until they are erased.
+pub const ERASED_RANGES_MAX: usize = 1_024;
 /// Bytes of one file of the log.
 pub const LOG_SEGMENT_BYTES: u64 = 64 << 20;
 /// Bytes of recent log entries kept in memory for replication and apply, over all shards of a node.

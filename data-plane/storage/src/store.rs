@@ -1,0 +1,250 @@
+//! The topic store: what the shards of a node have applied, in memory and in a key-value store.
+//!
+//! ```text
+//! apply ─▶ ShardState ─▶ pending (active) ─▶ pending (frozen) ─▶ blocks, feed chunks, … in the Kv
+//!                             ▲                   ▲                  ▲
+//! reads ──────────────────────┴───────────────────┴──────────────────┘
+//! ```
+//!
+//! A reader takes what it needs of the tables and makes its iterator under one short lock, and reads
+//! the disk after it. So it sees one moment of the shard whatever is applied, checkpointed or
+//! installed meanwhile.
+//!
+//! Reading order: `pending.rs`, `shard.rs`, `checkpoint.rs`, `page.rs`, `topic.rs`, `feed.rs`,
+//! `retention.rs`; `value.rs` and `feed_chunk.rs` are layouts.
+
+mod checkpoint;
+mod disk_topic;
+mod feed;
+mod feed_chunk;
+mod feed_seek;
+mod load;
+mod page;
+mod pending;
+mod retention;
+mod shard;
+mod sweep;
+mod topic;
+mod value;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use highwater_broker::Refusal;
+use highwater_proto::{ErrorCode, ids::ShardId};
+use parking_lot::Mutex;
+
+pub(crate) use load::Loaded;
+pub use shard::{Applied, ShardStore};
+pub(crate) use value::{decode_applied, decode_number, encode_applied, encode_number};
+
+use crate::{
+    keys::{self, KeyRange},
+    kv::{Kv, KvUsage},
+    log::LogId,
+};
+
+/// The version of everything on disk. A release refuses to open what it does not know.
+const FORMAT: u64 = 1;
+
+/// Why the store cannot do something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Stored data failed its checksum or makes no sense. It is not served; another replica has it.
+    #[error("stored data is damaged: {0}")]
+    Corrupted(String),
+    /// The disk does not do what it is asked.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// Another release wrote this store.
+    #[error("the store has format {found}, this release knows {known}")]
+    Format {
+        /// The version found.
+        found: u64,
+        /// The version known.
+        known: u64,
+    },
+}
+
+impl StoreError {
+    /// What a client is told.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            StoreError::Corrupted(_) => ErrorCode::Corrupted,
+            StoreError::Unavailable(_) => ErrorCode::Unavailable,
+            StoreError::Format { .. } => ErrorCode::Internal,
+        }
+    }
+}
+
+/// Why a read has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// What was asked for is not to be had.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ReadError {
+    /// The same for the client, which is not told what is wrong with the disk.
+    pub fn into_refusal(self) -> Refusal {
+        match self {
+            ReadError::Refused(refusal) => refusal,
+            ReadError::Store(error) => Refusal::new(error.code(), "the record could not be read"),
+        }
+    }
+}
+
+/// The topic store of one node.
+pub struct Store {
+    shared: Arc<Shared>,
+    shards: Mutex<BTreeMap<ShardId, Arc<ShardStore>>>,
+}
+
+/// What all shards of a node share.
+pub(crate) struct Shared {
+    pub kv: Arc<dyn Kv>,
+    /// Ranges that were deleted, and whose bytes may still lie on the disk.
+    erased: Mutex<Vec<KeyRange>>,
+    pub counts: Counts,
+}
+
+/// Counts since the node started.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub checkpoints: AtomicU64,
+    pub checkpoint_bytes: AtomicU64,
+    pub blocks_read: AtomicU64,
+    pub bytes_read: AtomicU64,
+}
+
+/// Numbers for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoreUsage {
+    /// What the key-value store keeps.
+    pub kv: KvUsage,
+    /// Applied records that wait for a checkpoint, in bytes of memory.
+    pub pending_bytes: u64,
+    /// Topics of all shards.
+    pub topics: u64,
+    /// Checkpoints of shards that were written.
+    pub checkpoints_total: u64,
+    /// Bytes that checkpoints wrote.
+    pub checkpoint_bytes_total: u64,
+    /// Blocks of records that were read.
+    pub blocks_read_total: u64,
+    /// Bytes of those.
+    pub bytes_read_total: u64,
+}
+
+impl Store {
+    /// Opens what this node has stored, or begins with nothing.
+    ///
+    /// # Errors
+    /// `Format` when another release wrote it.
+    pub fn open(kv: Arc<dyn Kv>) -> Result<Store, StoreError> {
+        match kv.get(&keys::format())? {
+            Some(value) => match decode_number(&value)? {
+                FORMAT => {}
+                found => {
+                    let known = FORMAT;
+                    return Err(StoreError::Format { found, known });
+                }
+            },
+            None => {
+                let mut batch = kv.batch();
+                batch.put(&keys::format(), &encode_number(FORMAT));
+                batch.commit()?;
+                kv.flush()?;
+            }
+        }
+        let shared = Shared {
+            kv,
+            erased: Mutex::default(),
+            counts: Counts::default(),
+        };
+        Ok(Store {
+            shared: Arc::new(shared),
+            shards: Mutex::default(),
+        })
+    }
+
+    /// A shard, loaded when it is first asked for.
+    pub fn shard(&self, id: ShardId) -> Result<Arc<ShardStore>, StoreError> {
+        assert!(id.0 < u32::MAX - 1, "the last numbers stand for the node");
+        let mut shards = self.shards.lock();
+        if let Some(shard) = shards.get(&id) {
+            return Ok(shard.clone());
+        }
+        let shard = Arc::new(ShardStore::load(self.shared.clone(), id)?);
+        shards.insert(id, shard.clone());
+        Ok(shard)
+    }
+
+    /// Writes what is pending in these shards and makes all of it durable with one flush. Returns
+    /// for each the log id through which its log may be purged.
+    pub fn checkpoint(&self, shards: &[Arc<ShardStore>]) -> Result<Vec<Option<LogId>>, StoreError> {
+        let written = shards.iter().map(|s| s.write_pending());
+        let written: Vec<_> = written.collect::<Result<_, _>>()?;
+        self.shared.kv.flush()?;
+        let durable = shards.iter().zip(written);
+        durable.map(|(shard, w)| shard.durable(w)).collect()
+    }
+
+    /// Removes what was deleted or trimmed so far from the disk for good. It rewrites the files
+    /// around it, so it is for erasure on request; otherwise compaction gets there in time.
+    pub fn compact_erased(&self) -> Result<(), StoreError> {
+        let ranges = std::mem::take(&mut *self.shared.erased.lock());
+        for (at, range) in ranges.iter().enumerate() {
+            if let Err(error) = self.shared.kv.erase(range) {
+                self.shared.erased.lock().extend_from_slice(&ranges[at..]);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Numbers for metrics.
+    pub fn usage(&self) -> StoreUsage {
+        let shards = self.shards.lock();
+        let counts = &self.shared.counts;
+        StoreUsage {
+            kv: self.shared.kv.usage(),
+            pending_bytes: shards.values().map(|s| s.pending_bytes() as u64).sum(),
+            topics: shards.values().map(|s| s.topic_count() as u64).sum(),
+            checkpoints_total: counts.checkpoints.load(Ordering::Relaxed),
+            checkpoint_bytes_total: counts.checkpoint_bytes.load(Ordering::Relaxed),
+            blocks_read_total: counts.blocks_read.load(Ordering::Relaxed),
+            bytes_read_total: counts.bytes_read.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Shared {
+    /// Gives the room of deleted ranges back, once their deletion is durable.
+    pub fn reclaim(&self, ranges: Vec<KeyRange>) -> Result<(), StoreError> {
+        for range in &ranges {
+            self.kv.reclaim(range)?;
+        }
+        let mut erased = self.erased.lock();
+        erased.extend(ranges);
+        if erased.len() > highwater_proto::limits::ERASED_RANGES_MAX {
+            // One wide range says the same and takes longer to erase.
+            let start = erased.iter().map(|r| r.start.clone()).min();
+            let end = erased.iter().map(|r| r.end.clone()).max();
+            *erased = start.zip(end).map(|(s, e)| s..e).into_iter().collect();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,331 @@
+//! Moving what is pending into the key-value store, while applying and reading go on.
+//!
+//! Everything of one checkpoint is one batch: records, descriptions, keys, numbers and the applied
+//! log id, so that a crash leaves either all of it or none. Deleting whole files is no part of a
+//! batch, so it waits until the deletion it follows from is durable.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use highwater_broker::segment::Segment;
+use highwater_proto::ids::TopicId;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::{
+    ShardStore, StoreError,
+    disk_topic::DiskTopic,
+    feed_chunk::{FeedChunkBuilder, Run},
+    pending::{Frozen, Pending, window_of},
+    shard::Writing,
+    value::{
+        decode_number, encode_applied, encode_counters, encode_number, encode_tombstone,
+        encode_topic,
+    },
+};
+use crate::{
+    block::BlockBuilder,
+    keys::{Key, KeyRange, Prefix},
+    kv::Batch,
+    log::LogId,
+};
+
+/// What was written and is not durable yet.
+pub(super) struct Written {
+    applied: Option<LogId>,
+    deleted: Vec<KeyRange>,
+}
+
+impl ShardStore {
+    /// Writes what is pending and makes it durable. Returns the log id through which the log may be
+    /// purged; nothing when nothing was ever applied.
+    ///
+    /// # Errors
+    /// When the store cannot be written. What was pending stays so, and the next checkpoint writes it.
+    pub fn checkpoint(&self) -> Result<Option<LogId>, StoreError> {
+        let written = self.write_pending()?;
+        self.shared.kv.flush()?;
+        self.durable(written)
+    }
+
+    /// The log id through which everything survives a crash.
+    pub fn checkpointed(&self) -> Option<LogId> {
+        self.writing.lock().durable
+    }
+
+    /// Writes what is pending, so that it can be read from the store but may be lost in a crash.
+    pub(super) fn write_pending(&self) -> Result<Written, StoreError> {
+        let mut writing = self.writing.lock();
+        // Frozen already if the last attempt failed.
+        let Some((prefix, frozen)) = self.freeze() else {
+            let applied = writing.durable;
+            let deleted = Vec::new();
+            return Ok(Written { applied, deleted });
+        };
+        let mut batch = CheckpointBatch {
+            shard: self,
+            prefix,
+            frozen: &frozen,
+            batch: self.shared.kv.batch(),
+            bytes: 0,
+            deleted: Vec::new(),
+        };
+        let superseded = batch.compact_keys()?;
+        batch.delete_topics();
+        batch.trim_topics()?;
+        batch.write_records(&superseded);
+        batch.write_feeds(&superseded);
+        batch.sweep_feeds()?;
+        batch.write_idempotency_keys(&mut writing);
+        batch.write_descriptions();
+        let (bytes, deleted) = (batch.bytes, batch.deleted);
+        batch.batch.commit()?;
+        self.inner.write().frozen = None;
+        let counts = &self.shared.counts;
+        counts.checkpoints.fetch_add(1, Ordering::Relaxed);
+        counts.checkpoint_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(Written {
+            applied: Some(frozen.applied),
+            deleted,
+        })
+    }
+
+    /// Takes note that what was written is durable now.
+    pub(super) fn durable(&self, written: Written) -> Result<Option<LogId>, StoreError> {
+        let mut writing = self.writing.lock();
+        writing.durable = writing.durable.max(written.applied);
+        self.shared.reclaim(written.deleted)?;
+        Ok(writing.durable)
+    }
+
+    /// The table to write, or nothing when all is written.
+    fn freeze(&self) -> Option<(Prefix, Arc<Frozen>)> {
+        let mut inner = self.inner.write();
+        if let Some(frozen) = &inner.frozen {
+            return Some((inner.prefix, frozen.clone()));
+        }
+        let applied = inner.applied?;
+        if inner.written == Some(applied) {
+            return None;
+        }
+        let counters = inner.state.counters();
+        let pending = std::mem::replace(&mut inner.active, Pending::new(&counters));
+        let touched = pending.touched.iter();
+        let topics = touched.filter_map(|id| {
+            let topic = inner.state.topic(*id)?;
+            Some((topic.clone(), inner.sparse.contains(id)))
+        });
+        let frozen = Arc::new(Frozen {
+            topics: topics.collect(),
+            counters,
+            applied,
+            membership: inner.membership.clone(),
+            pending,
+        });
+        inner.frozen = Some(frozen.clone());
+        inner.written = Some(applied);
+        Some((inner.prefix, frozen))
+    }
+}
+
+/// The batch of one checkpoint of one shard.
+pub(super) struct CheckpointBatch<'a> {
+    pub shard: &'a ShardStore,
+    pub prefix: Prefix,
+    pub frozen: &'a Frozen,
+    pub batch: Box<dyn Batch + 'a>,
+    /// Bytes that are written.
+    pub bytes: u64,
+    /// Ranges whose files may go once this is durable.
+    pub deleted: Vec<KeyRange>,
+}
+
+/// Records that newer ones of the same compaction key have superseded before they were written.
+type Superseded = FxHashSet<(TopicId, u64)>;
+
+impl CheckpointBatch<'_> {
+    pub fn put(&mut self, key: Key, value: &[u8]) {
+        let key = self.prefix.key(key);
+        self.bytes += (key.len() + value.len()) as u64;
+        self.batch.put(&key, value);
+    }
+
+    pub fn delete(&mut self, key: Key) {
+        self.batch.delete(&self.prefix.key(key));
+    }
+
+    fn delete_range(&mut self, range: KeyRange) {
+        self.batch.delete_range(&range);
+        self.deleted.push(range);
+    }
+
+    fn is_stored(&self, topic: TopicId) -> bool {
+        topic.0 < self.frozen.pending.base_topic
+    }
+
+    /// Writes the newest record of each compaction key and deletes the one it supersedes.
+    fn compact_keys(&mut self) -> Result<Superseded, StoreError> {
+        let pending = &self.frozen.pending;
+        let mut newest: FxHashMap<(TopicId, [u8; 16]), u64> = FxHashMap::default();
+        let mut superseded = Superseded::default();
+        for (topic, key, offset) in &pending.keyed {
+            if let Some(before) = newest.insert((*topic, *key), *offset) {
+                superseded.insert((*topic, before));
+            }
+        }
+        for ((topic, key), offset) in newest {
+            if pending.deleted.contains_key(&topic) {
+                continue;
+            }
+            let at = Key::Keyed(topic, key);
+            if self.is_stored(topic)
+                && let Some(value) = self.shard.shared.kv.get(&self.prefix.key(at))?
+            {
+                let before = decode_number(&value)?;
+                // Not itself, when an attempt to write this table failed half-way.
+                if before < offset {
+                    self.delete(Key::Block(topic, before));
+                }
+            }
+            self.put(at, &encode_number(offset));
+        }
+        Ok(superseded)
+    }
+
+    fn delete_topics(&mut self) {
+        for (id, deleted) in &self.frozen.pending.deleted {
+            if self.is_stored(*id) {
+                self.delete(Key::Topic(*id));
+                self.delete_range(self.prefix.blocks(*id));
+                self.delete_range(self.prefix.keyed(*id));
+            }
+            if deleted.tombstone.next_offset > 0 {
+                let tombstone = encode_tombstone(&deleted.tombstone);
+                self.put(Key::Tombstone(deleted.project, *id), &tombstone);
+            }
+        }
+    }
+
+    /// Deletes the blocks that lie before the first offset of each trimmed topic.
+    fn trim_topics(&mut self) -> Result<(), StoreError> {
+        let shard = self.shard;
+        let trimmed = &self.frozen.pending.trimmed;
+        let topics = self.frozen.topics.iter().map(|(topic, _)| topic);
+        let stored = topics.filter(|t| trimmed.contains(&t.identity.id));
+        for topic in stored.filter(|t| t.identity.id.0 < self.frozen.pending.base_topic) {
+            let id = topic.identity.id;
+            let mut disk = DiskTopic::open(&shard.shared, self.prefix, id);
+            let covering = disk.at_or_before(topic.first_offset)?;
+            let end = covering
+                .filter(|block| block.header().end_offset() > topic.first_offset)
+                .map_or(topic.first_offset, |block| block.header().base_offset);
+            let start = self.prefix.blocks(id).start;
+            self.delete_range(start..self.prefix.key(Key::Block(id, end)));
+        }
+        Ok(())
+    }
+
+    fn write_records(&mut self, superseded: &Superseded) {
+        let frozen = self.frozen;
+        let keyed = frozen.pending.keyed.iter();
+        let alone: Superseded = keyed.map(|(topic, _, offset)| (*topic, *offset)).collect();
+        let first_offsets: FxHashMap<TopicId, u64> = frozen
+            .topics
+            .iter()
+            .map(|(topic, _)| (topic.identity.id, topic.first_offset))
+            .collect();
+        for (id, segments) in &frozen.pending.topics {
+            let first_offset = first_offsets.get(id).copied().unwrap_or(0);
+            let mut builder = BlockBuilder::default();
+            for segment in segments {
+                let mut bytes_before = 0;
+                for (index, message) in segment.messages.iter().enumerate() {
+                    let offset = segment.base_offset + index as u64;
+                    let gone = offset < first_offset || superseded.contains(&(*id, offset));
+                    let alone = alone.contains(&(*id, offset));
+                    if alone && !gone {
+                        self.write_block(*id, &mut builder);
+                    }
+                    if !gone && !builder.push(segment, index, bytes_before) {
+                        self.write_block(*id, &mut builder);
+                        let taken = builder.push(segment, index, bytes_before);
+                        assert!(taken, "an empty block takes any record");
+                    }
+                    // A record that may be superseded has its block to itself.
+                    if alone && !gone {
+                        self.write_block(*id, &mut builder);
+                    }
+                    bytes_before += message.len() as u64;
+                }
+            }
+            self.write_block(*id, &mut builder);
+        }
+    }
+
+    fn write_block(&mut self, topic: TopicId, builder: &mut BlockBuilder<'_>) {
+        if let Some((base_offset, block)) = builder.finish() {
+            self.put(Key::Block(topic, base_offset), &block);
+        }
+    }
+
+    /// Writes where the records of each project are. Those of topics deleted since are there as
+    /// well, for readers to learn what they missed.
+    fn write_feeds(&mut self, superseded: &Superseded) {
+        let frozen = self.frozen;
+        for (project, segments) in &frozen.pending.feeds {
+            let mut builder = FeedChunkBuilder::default();
+            for run in segments.iter().flat_map(|s| runs_of(s, superseded)) {
+                if !builder.push(run) {
+                    let (position, chunk) = builder.finish().expect("a full chunk has runs");
+                    self.put(Key::Feed(*project, position), &chunk);
+                    builder.push(run);
+                }
+            }
+            if let Some((position, chunk)) = builder.finish() {
+                self.put(Key::Feed(*project, position), &chunk);
+            }
+        }
+    }
+
+    fn write_idempotency_keys(&mut self, writing: &mut Writing) {
+        let frozen = self.frozen;
+        for ((topic, key), (window, offset)) in &frozen.pending.remembered {
+            if !frozen.pending.deleted.contains_key(topic) {
+                let at = Key::Idempotency(*window, *topic, *key);
+                self.put(at, &encode_number(*offset));
+            }
+        }
+        let oldest = window_of(frozen.counters.time_ms).saturating_sub(1);
+        if writing.oldest_window != Some(oldest) {
+            self.delete_range(self.prefix.idempotency_before(oldest));
+            writing.oldest_window = Some(oldest);
+        }
+    }
+
+    fn write_descriptions(&mut self) {
+        let frozen = self.frozen;
+        for (topic, sparse) in &frozen.topics {
+            let value = encode_topic(topic, *sparse);
+            self.put(Key::Topic(topic.identity.id), &value);
+        }
+        self.put(Key::Counters, &encode_counters(&frozen.counters));
+        let applied = encode_applied(frozen.applied, frozen.membership.as_ref());
+        self.put(Key::Applied, &applied);
+    }
+}
+
+/// The runs of a segment's records that were not superseded.
+fn runs_of(segment: &Segment, superseded: &Superseded) -> Vec<Run> {
+    let count = segment.count();
+    if superseded.is_empty() {
+        return vec![Run::of(segment, 0, count)];
+    }
+    let gone = |i: &u64| superseded.contains(&(segment.topic.id, segment.base_offset + i));
+    let mut runs = Vec::new();
+    let mut start = 0;
+    for i in (0..count).filter(gone).chain(std::iter::once(count)) {
+        if start < i {
+            runs.push(Run::of(segment, start, i));
+        }
+        start = i + 1;
+    }
+    runs
+}

@@ -1,0 +1,182 @@
+//! The small values of the store: descriptions of topics, numbers of a shard, tombstones.
+//!
+//! Each begins with the version of its layout. Numbers are little-endian. They have no checksum of
+//! their own: what keeps them has one for everything it reads.
+
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, Bytes};
+use highwater_broker::{
+    segment::TopicIdentity,
+    state::{Counters, Topic},
+};
+use highwater_proto::{
+    ids::{ProjectId, TopicId},
+    names::TopicName,
+};
+
+use super::StoreError;
+use crate::log::LogId;
+
+/// The layout of every value here.
+const VERSION: u8 = 1;
+
+const LAST_VALUE: u8 = 1;
+const SPARSE: u8 = 2;
+
+/// Checks the version and that at least so many bytes follow it.
+fn open<'a>(mut value: &'a [u8], bytes: usize, what: &str) -> Result<&'a [u8], StoreError> {
+    match value.try_get_u8() {
+        Ok(VERSION) if value.len() >= bytes => Ok(value),
+        Ok(VERSION) | Err(_) => Err(damaged(what)),
+        Ok(version) => Err(StoreError::Corrupted(format!(
+            "{what} has version {version}, which this release does not know"
+        ))),
+    }
+}
+
+/// What is reported of a value that makes no sense.
+pub(crate) fn damaged(what: &str) -> StoreError {
+    StoreError::Corrupted(format!("{what} is damaged"))
+}
+
+/// A topic's description. `sparse` says that it may lack records that newer ones have superseded.
+pub fn encode_topic(topic: &Topic, sparse: bool) -> Vec<u8> {
+    let name = topic.identity.name.as_str();
+    let mut out = Vec::with_capacity(66 + name.len());
+    out.put_u8(VERSION);
+    out.put_u8(if topic.last_value { LAST_VALUE } else { 0 } | if sparse { SPARSE } else { 0 });
+    out.put_slice(topic.identity.project.as_bytes());
+    for number in [
+        topic.first_offset,
+        topic.next_offset,
+        topic.first_bytes,
+        topic.next_bytes,
+        topic.last_position,
+        topic.time_ms,
+    ] {
+        out.put_u64_le(number);
+    }
+    out.put_slice(name.as_bytes());
+    out
+}
+
+/// The topic, and whether it is sparse.
+pub fn decode_topic(id: TopicId, value: &[u8]) -> Result<(Topic, bool), StoreError> {
+    let mut rest = open(value, 1 + 16 + 6 * 8, "a topic's description")?;
+    let flags = rest.get_u8();
+    let project = get_project(&mut rest);
+    let (first_offset, next_offset) = (rest.get_u64_le(), rest.get_u64_le());
+    let (first_bytes, next_bytes) = (rest.get_u64_le(), rest.get_u64_le());
+    let (last_position, time_ms) = (rest.get_u64_le(), rest.get_u64_le());
+    let name = get_name(rest).ok_or_else(|| damaged("a topic's name"))?;
+    if first_offset > next_offset || first_bytes > next_bytes {
+        return Err(damaged("a topic's description"));
+    }
+    let topic = Topic {
+        identity: Arc::new(TopicIdentity::new(project, name, id)),
+        first_offset,
+        next_offset,
+        first_bytes,
+        next_bytes,
+        last_position,
+        time_ms,
+        last_value: flags & LAST_VALUE != 0,
+    };
+    Ok((topic, flags & SPARSE != 0))
+}
+
+fn get_project(rest: &mut &[u8]) -> ProjectId {
+    let mut bytes = [0; 16];
+    rest.copy_to_slice(&mut bytes);
+    ProjectId::from_bytes(bytes)
+}
+
+fn get_name(bytes: &[u8]) -> Option<TopicName> {
+    TopicName::try_from(std::str::from_utf8(bytes).ok()?).ok()
+}
+
+/// The numbers of a shard.
+pub fn encode_counters(counters: &Counters) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    out.put_u64_le(counters.next_position);
+    out.put_u64_le(counters.next_topic);
+    out.put_u64_le(counters.time_ms);
+    out
+}
+
+/// Reads [`encode_counters`].
+pub fn decode_counters(value: &[u8]) -> Result<Counters, StoreError> {
+    let mut rest = open(value, 24, "a shard's numbers")?;
+    Ok(Counters {
+        next_position: rest.get_u64_le(),
+        next_topic: rest.get_u64_le(),
+        time_ms: rest.get_u64_le(),
+    })
+}
+
+/// How far a shard has applied its log, and the membership as of there.
+pub fn encode_applied(id: LogId, membership: Option<&Bytes>) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    for number in [id.term, id.node, id.index] {
+        out.put_u64_le(number);
+    }
+    if let Some(membership) = membership {
+        out.put_u8(1);
+        out.put_slice(membership);
+    }
+    out
+}
+
+/// Reads [`encode_applied`].
+pub fn decode_applied(value: &[u8]) -> Result<(LogId, Option<Bytes>), StoreError> {
+    let mut rest = open(value, 24, "a shard's applied log id")?;
+    let id = LogId {
+        term: rest.get_u64_le(),
+        node: rest.get_u64_le(),
+        index: rest.get_u64_le(),
+    };
+    let membership = (!rest.is_empty()).then(|| Bytes::copy_from_slice(&rest[1..]));
+    Ok((id, membership))
+}
+
+/// A deleted topic that readers of the feed may not have passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tombstone {
+    /// Its name.
+    pub name: TopicName,
+    /// The offset after its last record.
+    pub next_offset: u64,
+}
+
+/// What is kept of a deleted topic.
+pub fn encode_tombstone(tombstone: &Tombstone) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    out.put_u64_le(tombstone.next_offset);
+    out.put_slice(tombstone.name.as_str().as_bytes());
+    out
+}
+
+/// Reads [`encode_tombstone`].
+pub fn decode_tombstone(value: &[u8]) -> Result<Tombstone, StoreError> {
+    let mut rest = open(value, 8, "a deleted topic's remains")?;
+    Ok(Tombstone {
+        next_offset: rest.get_u64_le(),
+        name: get_name(rest).ok_or_else(|| damaged("a deleted topic's name"))?,
+    })
+}
+
+/// A number on its own: an offset, a position, a generation, a version.
+pub fn encode_number(number: u64) -> [u8; 9] {
+    let mut out = [VERSION; 9];
+    out[1..].copy_from_slice(&number.to_le_bytes());
+    out
+}
+
+/// Reads [`encode_number`].
+pub fn decode_number(value: &[u8]) -> Result<u64, StoreError> {
+    Ok(open(value, 8, "a number")?.get_u64_le())
+}
+
+#[cfg(test)]
+mod tests;
