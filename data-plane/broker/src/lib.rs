@@ -22,6 +22,8 @@
 pub mod broker;
 pub mod catalogue;
 pub mod cursor;
+#[cfg(any(test, feature = "fake"))]
+pub mod fake;
 pub mod from;
 pub mod handle;
 pub mod refusal;

@@ -4,9 +4,11 @@ mod deadline;
 mod publish;
 mod status;
 mod subscribe;
+mod until_draining;
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use highwater_broker::{
     catalogue::{Operation, Principal},
     from::From,
@@ -31,7 +33,7 @@ use tonic_health::{
 };
 use tonic_web::GrpcWebLayer;
 
-use self::{deadline::Deadline, status::to_status};
+use self::{deadline::Deadline, status::to_status, until_draining::until_draining};
 use crate::{
     authenticate::authenticate,
     deliver,
@@ -62,12 +64,18 @@ pub(crate) fn router(door: &Arc<Door>, health: &Health) -> axum::Router {
         .build_v1alpha()
         .expect("the descriptors are our own");
     let health = HealthServer::new(HealthService::from_health_reporter(health.reporter.clone()));
-    tonic::service::Routes::new(service)
-        .add_service(health)
+    let ours = tonic::service::Routes::new(service)
+        .prepare()
+        .into_axum_router();
+    let others = tonic::service::Routes::new(health)
         .add_service(reflection_v1)
         .add_service(reflection_v1alpha)
         .prepare()
         .into_axum_router()
+        .layer(axum::middleware::from_fn(until_draining));
+    // Their fallbacks are all the same, and the gateway sets its own.
+    ours.reset_fallback()
+        .merge(others.reset_fallback())
         .layer(GrpcWebLayer::new())
 }
 
@@ -79,9 +87,13 @@ pub(crate) struct Health {
 
 impl Health {
     pub(crate) fn new() -> Health {
-        Health {
+        let health = Health {
             reporter: HealthReporter::new(),
-        }
+        };
+        // Nobody else holds the reporter yet, so there is nothing to wait for.
+        let set = health.set_ready(true).now_or_never();
+        debug_assert!(set.is_some(), "the first status is set at once");
+        health
     }
 
     /// Tells all watchers whether requests are taken, of the server as a whole and of its service.
