@@ -1,0 +1,230 @@
+//! What a node does on its own account: checkpoints, letting go of old log, retention, election hints,
+//! and giving leaderships back to the nodes that should have them.
+
+use std::{sync::Arc, time::Duration};
+
+use highwater_broker::catalogue::Retention;
+use highwater_proto::{
+    cluster as wire, ids::ProjectId, limits::CHECKPOINT_BYTES, names::TopicName,
+};
+use highwater_storage::{
+    log::Log,
+    store::{ShardStore, Store},
+};
+use openraft::async_runtime::WatchReceiver;
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+use tokio::time;
+
+use crate::{
+    Blocking, Clock, link::Link, metrics::Metrics, raft::Proposal, replica::Replica, task::Tasks,
+};
+
+/// How often it is looked whether a checkpoint is due.
+const CHECKPOINT_CHECK: Duration = Duration::from_millis(200);
+/// A checkpoint is due after this long, however little was applied.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(30);
+/// Bytes of log kept for replicas that were away; one that needs more gets a snapshot.
+const LOG_BYTES_KEPT: u64 = 512 << 20;
+/// How often the leader looks for records that outlived their topic's retention.
+const RETENTION_CHECK: Duration = Duration::from_secs(1);
+/// How often leaderships are compared with where they belong.
+const BALANCE_CHECK: Duration = Duration::from_secs(2);
+/// Spread of the elections that a broken connection sets off, so that two replicas do not collide.
+const HINT_SPREAD: Duration = Duration::from_millis(60);
+
+/// How long the records of a topic stay, by the policy in force.
+pub type RetentionOf = Arc<dyn Fn(ProjectId, &TopicName) -> Retention + Send + Sync>;
+
+/// What these tasks work on.
+#[derive(Clone)]
+pub struct Maintenance {
+    /// All replicas of this node.
+    pub replicas: Vec<Arc<Replica>>,
+    /// The node's store.
+    pub store: Arc<Store>,
+    /// The node's log.
+    pub log: Log,
+    /// The node's clock.
+    pub clock: Clock,
+    /// Where blocking work runs.
+    pub blocking: Blocking,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where the tasks run.
+    pub tasks: Tasks,
+}
+
+impl Maintenance {
+    /// Writes what was applied to the store, now and then, and lets go of the log it covers.
+    pub async fn checkpoint_forever(self) {
+        let mut last = time::Instant::now();
+        loop {
+            time::sleep(CHECKPOINT_CHECK).await;
+            let pending: usize = self.replicas.iter().map(|r| r.store.pending_bytes()).sum();
+            let due = pending >= CHECKPOINT_BYTES || last.elapsed() >= CHECKPOINT_INTERVAL;
+            if due {
+                last = time::Instant::now();
+                if !self.checkpoint().await {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// One checkpoint of all shards. Returns whether the store still works.
+    pub async fn checkpoint(&self) -> bool {
+        let shards: Vec<Arc<ShardStore>> = self.replicas.iter().map(|r| r.store.clone()).collect();
+        let store = self.store.clone();
+        let write = move || store.checkpoint(&shards);
+        let result = match self.blocking {
+            Blocking::Inline => write(),
+            Blocking::Threads => match tokio::task::spawn_blocking(write).await {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            },
+        };
+        match result {
+            Ok(_) => {
+                self.metrics.checkpointed((self.clock)());
+                self.release_log().await;
+                true
+            }
+            Err(error) => {
+                // The log still holds everything; the node can go on, but not for ever.
+                tracing::error!(%error, "the checkpoint failed");
+                false
+            }
+        }
+    }
+
+    /// Lets the oldest segments of the log go while there is more of it than is kept.
+    async fn release_log(&self) {
+        if self.log.usage().disk_bytes <= LOG_BYTES_KEPT {
+            return;
+        }
+        for (shard, last) in self.log.oldest_segment_holdouts() {
+            let Some(replica) = self.replicas.get(shard.0 as usize) else {
+                continue;
+            };
+            // A snapshot is the last checkpoint; Raft lets go only of what one covers.
+            let covered = replica.store.checkpointed().map_or(0, |id| id.index);
+            let purge = async {
+                replica.raft.trigger().snapshot().await?;
+                replica.raft.trigger().purge_log(last.min(covered)).await
+            };
+            if let Err(error) = purge.await {
+                tracing::debug!(%shard, %error, "cannot purge");
+            }
+        }
+    }
+
+    /// Proposes to drop what outlived its topic's retention, in the shards this node leads.
+    pub async fn retain_forever(self, retention: RetentionOf) {
+        loop {
+            time::sleep(RETENTION_CHECK).await;
+            for replica in self.replicas.iter().filter(|r| r.is_leader()) {
+                let (store, clock) = (replica.store.clone(), self.clock.clone());
+                let retention = retention.clone();
+                let look = move || {
+                    let now_ms = clock();
+                    store
+                        .due_trims(now_ms, &|p, t| retention(p, t))
+                        .map(|due| (now_ms, due))
+                };
+                let due = match self.blocking {
+                    Blocking::Inline => look(),
+                    Blocking::Threads => match tokio::task::spawn_blocking(look).await {
+                        Ok(due) => due,
+                        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+                    },
+                };
+                match due {
+                    Ok((_, topics)) if topics.is_empty() => {}
+                    Ok((time_ms, topics)) => trim(replica, time_ms, topics).await,
+                    Err(error) => {
+                        tracing::error!(shard = %replica.id, %error, "cannot look for old records");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks for elections as soon as the connection to a leader breaks: a process that died has
+    /// closed its sockets, and nobody needs to wait for a time-out to know. If the leader lives,
+    /// its followers refuse the pre-vote and nothing changes.
+    pub async fn hint_elections(self, link: Arc<Link>, seed: u64) {
+        let mut up = link.watch();
+        let mut random = SmallRng::seed_from_u64(seed ^ link.peer().0);
+        loop {
+            if up.wait_for(|up| *up).await.is_err() || up.wait_for(|up| !*up).await.is_err() {
+                return;
+            }
+            let lost = link.peer().0;
+            for replica in self
+                .replicas
+                .iter()
+                .filter(|r| r.leader() == Some(lost))
+                .cloned()
+            {
+                let pause = HINT_SPREAD.mul_f64(random.random::<f64>());
+                self.metrics.election_hints.inc();
+                self.tasks.spawn("election hint", async move {
+                    time::sleep(pause).await;
+                    if replica.leader() == Some(lost) {
+                        // The group may be stopping.
+                        let _ = replica.raft.trigger().elect(true).await;
+                    }
+                });
+            }
+        }
+    }
+
+    /// Hands leaderships to the nodes that are first in line for them, so that they stay spread out.
+    pub async fn balance_forever(self) {
+        loop {
+            time::sleep(BALANCE_CHECK).await;
+            for replica in self.replicas.iter().filter(|r| r.is_leader()) {
+                let members: Vec<u64> = replica.raft.voter_ids().collect();
+                let Some(first) = preferred_leader(replica, &members) else {
+                    continue;
+                };
+                let reachable = replica.links.get(first).is_some_and(|link| link.is_up());
+                if first != replica.node && reachable && is_caught_up(replica, first) {
+                    tracing::info!(shard = %replica.id, to = first, "handing over leadership");
+                    let _ = replica.raft.trigger().transfer_leader(first).await;
+                }
+            }
+        }
+    }
+}
+
+/// The member that should lead the shard when all are well.
+pub fn preferred_leader(replica: &Replica, members: &[u64]) -> Option<u64> {
+    let mut members = members.to_vec();
+    members.sort_unstable();
+    let index = replica.id.0 as usize % members.len().max(1);
+    members.get(index).copied()
+}
+
+/// Whether a follower has everything this leader has, or nearly.
+pub fn is_caught_up(replica: &Replica, follower: u64) -> bool {
+    let metrics = replica.raft.data_metrics();
+    let metrics = metrics.borrow_watched();
+    let last = metrics.last_log.map_or(0, |id| id.index);
+    let matched = metrics
+        .replication
+        .as_ref()
+        .and_then(|all| all.get(&follower).copied().flatten());
+    matched.is_some_and(|id| id.index + 100 >= last)
+}
+
+async fn trim(replica: &Replica, time_ms: u64, topics: Vec<wire::TopicTrim>) {
+    let trim = wire::Trim { time_ms, topics };
+    let command = wire::Command {
+        command: Some(wire::command::Command::Trim(trim)),
+    };
+    // One that fails is found again at the next look.
+    if let Err(error) = replica.raft.client_write(Proposal::encode(&command)).await {
+        tracing::debug!(shard = %replica.id, %error, "cannot trim");
+    }
+}

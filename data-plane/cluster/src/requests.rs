@@ -1,0 +1,374 @@
+//! What another node asks of a replica here, one request at a time.
+
+use std::{io, sync::Arc};
+
+use bytes::Bytes;
+use highwater_broker::{
+    handle::{Publish, Published, TopicPolicy},
+    refusal::{Refusal, Result},
+};
+use highwater_proto::{ErrorCode, cluster as wire, ids::ProjectId, ids::ShardId, names::TopicName};
+use highwater_storage::snapshot::Installer;
+use openraft::{
+    Snapshot,
+    raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest},
+};
+use parking_lot::Mutex;
+use prost::Message;
+use rustc_hash::FxHashMap;
+use tokio::sync::oneshot;
+
+use crate::{
+    frame::{Frame, Kind},
+    machine::SnapshotData,
+    raft::{
+        SnapshotMeta, Stored, Types, Vote, entry_from_wire, log_id_from_wire, log_id_to_wire,
+        membership_from_wire, vote_from_wire, vote_to_wire,
+    },
+    replica::{Forwarded, Replica},
+};
+
+/// A snapshot that is coming in.
+pub struct Receiving {
+    vote: Vote,
+    meta: SnapshotMeta,
+    installer: Installer,
+}
+
+/// The answer to any request but an append of a stream.
+pub async fn answer(
+    frame: Frame,
+    replica: &Arc<Replica>,
+    receiving: &Mutex<FxHashMap<ShardId, Receiving>>,
+) -> Frame {
+    let body = frame.body.clone();
+    let answer = match frame.kind {
+        Kind::Heartbeat => heartbeat(body, replica).await.map(|m| frame.answer(&m)),
+        Kind::Vote => vote(body, replica).await.map(|m| frame.answer(&m)),
+        Kind::TransferLeader => transfer(body, replica).await.map(|m| frame.answer(&m)),
+        Kind::SnapshotBegin => begin_snapshot(body, replica, receiving).map(|m| frame.answer(&m)),
+        Kind::SnapshotChunk => add_chunk(body, replica, receiving).map(|m| frame.answer(&m)),
+        Kind::SnapshotEnd => end_snapshot(replica, receiving)
+            .await
+            .map(|m| frame.answer(&m)),
+        Kind::Publish => publish(body, replica).await.map(|m| frame.answer(&m)),
+        Kind::DeleteTopic => delete_topic(body, replica).await.map(|m| frame.answer(&m)),
+        Kind::ReadIndex => replica
+            .read_index_here()
+            .await
+            .map(|index| frame.answer(&wire::ReadIndexResponse { index: Some(index) })),
+        Kind::Hello | Kind::Ping | Kind::Answer | Kind::Refused | Kind::Append => {
+            Err(Refusal::new(ErrorCode::InvalidRequest, "not a request"))
+        }
+    };
+    answer.unwrap_or_else(|error| {
+        refused(
+            &frame,
+            wire::Refusal {
+                leader: replica.leader().unwrap_or_default(),
+                retry_after_ms: error.delay_ms().unwrap_or_default(),
+                ..refusal(error.code(), error.message())
+            },
+        )
+    })
+}
+
+/// A refusal with a code and a sentence.
+pub fn refusal(code: ErrorCode, message: &str) -> wire::Refusal {
+    wire::Refusal {
+        error: code.number(),
+        message: message.to_owned(),
+        leader: 0,
+        retry_after_ms: 0,
+    }
+}
+
+/// The frame that refuses a request.
+pub fn refused(request: &Frame, refusal: wire::Refusal) -> Frame {
+    Frame {
+        kind: Kind::Refused,
+        ..request.answer(&refusal)
+    }
+}
+
+/// A refusal, for those who asked another node.
+pub fn refusal_from_wire(refusal: wire::Refusal) -> Refusal {
+    let code = ErrorCode::from_number(refusal.error).unwrap_or(ErrorCode::Internal);
+    let error = Refusal::new(code, refusal.message);
+    match refusal.retry_after_ms {
+        0 => error,
+        delay => error.retry_after_ms(delay),
+    }
+}
+
+/// Decodes an append request.
+pub fn append_from_wire(body: Bytes) -> io::Result<AppendEntriesRequest<Types>> {
+    let request = wire::AppendRequest::decode(body).map_err(io::Error::other)?;
+    let entries = request.entries.into_iter().map(entry_from_wire);
+    Ok(AppendEntriesRequest {
+        vote: vote_from_wire(request.vote.unwrap_or_default()),
+        prev_log_id: request.previous.map(log_id_from_wire),
+        entries: entries.collect::<Result<_, _>>()?,
+        leader_commit: request.committed.map(log_id_from_wire),
+    })
+}
+
+fn decode<T: Message + Default>(body: Bytes) -> Result<T> {
+    let invalid = |error: prost::DecodeError| {
+        Refusal::new(
+            ErrorCode::InvalidRequest,
+            format!("the request cannot be decoded: {error}"),
+        )
+    };
+    T::decode(body).map_err(invalid)
+}
+
+fn unavailable(error: impl std::fmt::Display) -> Refusal {
+    Refusal::new(ErrorCode::Unavailable, error.to_string())
+}
+
+async fn heartbeat(body: Bytes, replica: &Replica) -> Result<wire::AppendResponse> {
+    use wire::append_response::Outcome;
+    let request = append_from_wire(body).map_err(unavailable)?;
+    let answer = replica
+        .raft
+        .append_entries(request)
+        .await
+        .map_err(unavailable)?;
+    let outcome = match answer {
+        AppendEntriesResponse::Success => Outcome::Success(wire::Blank {}),
+        AppendEntriesResponse::PartialSuccess(Some(id)) => Outcome::Matched(log_id_to_wire(&id)),
+        AppendEntriesResponse::PartialSuccess(None) => Outcome::MatchedNone(wire::Blank {}),
+        AppendEntriesResponse::Conflict => Outcome::Conflict(wire::LogId::default()),
+        AppendEntriesResponse::HigherVote(vote) => Outcome::HigherVote(vote_to_wire(&vote)),
+    };
+    Ok(wire::AppendResponse {
+        outcome: Some(outcome),
+    })
+}
+
+async fn vote(body: Bytes, replica: &Replica) -> Result<wire::VoteResponse> {
+    let request: wire::VoteRequest = decode(body)?;
+    let vote = VoteRequest {
+        vote: vote_from_wire(request.vote.unwrap_or_default()),
+        last_log_id: request.last.map(log_id_from_wire),
+        leadership_transfer: request.leader_transfer,
+    };
+    let answer = match request.pre_vote {
+        true => replica.raft.pre_vote(vote).await,
+        false => replica.raft.vote(vote).await,
+    };
+    let answer = answer.map_err(unavailable)?;
+    Ok(wire::VoteResponse {
+        vote: Some(vote_to_wire(&answer.vote)),
+        last: answer.last_log_id.as_ref().map(log_id_to_wire),
+        granted: answer.vote_granted,
+    })
+}
+
+async fn transfer(body: Bytes, replica: &Replica) -> Result<wire::Blank> {
+    let request: wire::TransferLeaderRequest = decode(body)?;
+    let transfer = TransferLeaderRequest::new(
+        vote_from_wire(request.from.unwrap_or_default()),
+        request.to,
+        request.last.map(log_id_from_wire),
+    );
+    // A refused transfer shows itself in the leader's own time-out.
+    let _ = replica
+        .raft
+        .handle_transfer_leader(transfer)
+        .await
+        .map_err(unavailable)?;
+    Ok(wire::Blank {})
+}
+
+fn begin_snapshot(
+    body: Bytes,
+    replica: &Replica,
+    receiving: &Mutex<FxHashMap<ShardId, Receiving>>,
+) -> Result<wire::Blank> {
+    let begin: wire::SnapshotBegin = decode(body)?;
+    let membership = membership_from_wire(begin.membership.unwrap_or_default());
+    let snapshot = Receiving {
+        vote: vote_from_wire(begin.vote.unwrap_or_default()),
+        meta: SnapshotMeta {
+            last_log_id: begin.last.map(log_id_from_wire),
+            last_membership: Stored::new(begin.membership_log_id.map(log_id_from_wire), membership),
+        },
+        installer: replica.store.install(),
+    };
+    tracing::info!(shard = %replica.id, "receiving a snapshot");
+    receiving.lock().insert(replica.id, snapshot);
+    Ok(wire::Blank {})
+}
+
+fn add_chunk(
+    body: Bytes,
+    replica: &Replica,
+    receiving: &Mutex<FxHashMap<ShardId, Receiving>>,
+) -> Result<wire::Blank> {
+    let chunk: wire::SnapshotChunk = decode(body)?;
+    let mut receiving = receiving.lock();
+    let snapshot = receiving.get_mut(&replica.id);
+    let snapshot = snapshot.ok_or_else(|| unavailable("no snapshot was begun"))?;
+    let pairs = chunk
+        .pairs
+        .into_iter()
+        .map(|pair| (pair.key, pair.value))
+        .collect();
+    snapshot.installer.add(pairs).map_err(unavailable)?;
+    Ok(wire::Blank {})
+}
+
+async fn end_snapshot(
+    replica: &Replica,
+    receiving: &Mutex<FxHashMap<ShardId, Receiving>>,
+) -> Result<wire::SnapshotResponse> {
+    let snapshot = receiving.lock().remove(&replica.id);
+    let snapshot = snapshot.ok_or_else(|| unavailable("no snapshot was begun"))?;
+    let data = Snapshot {
+        meta: snapshot.meta,
+        snapshot: SnapshotData::Received(Box::new(snapshot.installer)),
+    };
+    let installed = replica
+        .raft
+        .install_full_snapshot(snapshot.vote, data)
+        .await;
+    let answer = installed.map_err(unavailable)?;
+    tracing::info!(shard = %replica.id, "installed a snapshot");
+    Ok(wire::SnapshotResponse {
+        vote: Some(vote_to_wire(&answer.vote)),
+    })
+}
+
+async fn publish(body: Bytes, replica: &Replica) -> Result<wire::ForwardPublishResponse> {
+    let request: wire::ForwardPublish = decode(body)?;
+    let publishes = request.publishes.into_iter().map(publish_from_wire);
+    let (reply, outcomes) = oneshot::channel();
+    let forwarded = Forwarded::Publish {
+        publishes: publishes.collect::<Result<_>>()?,
+        reply,
+    };
+    replica
+        .forwarded
+        .send(forwarded)
+        .await
+        .map_err(|_| stopping())?;
+    let outcomes = outcomes
+        .await
+        .map_err(|_| unavailable("the shard stopped"))??;
+    Ok(wire::ForwardPublishResponse {
+        outcomes: outcomes.iter().map(outcome_to_wire).collect(),
+    })
+}
+
+async fn delete_topic(body: Bytes, replica: &Replica) -> Result<wire::DeleteTopicResponse> {
+    let request: wire::ForwardDeleteTopic = decode(body)?;
+    let (reply, existed) = oneshot::channel();
+    let forwarded = Forwarded::DeleteTopic {
+        project: project_from_wire(&request.project)?,
+        topic: TopicName::try_from(request.topic.as_str())?,
+        reply,
+    };
+    replica
+        .forwarded
+        .send(forwarded)
+        .await
+        .map_err(|_| stopping())?;
+    let existed = existed
+        .await
+        .map_err(|_| unavailable("the shard stopped"))??;
+    Ok(wire::DeleteTopicResponse { existed })
+}
+
+fn stopping() -> Refusal {
+    Refusal::new(ErrorCode::Draining, "the shard has stopped on this node")
+}
+
+fn project_from_wire(bytes: &[u8]) -> Result<ProjectId> {
+    let invalid = |_| Refusal::new(ErrorCode::InvalidRequest, "the request names no project");
+    ProjectId::try_from(bytes).map_err(invalid)
+}
+
+fn publish_from_wire(forwarded: wire::ForwardedPublish) -> Result<Publish> {
+    let publish = forwarded.publish.unwrap_or_default();
+    let policy = forwarded.policy.unwrap_or_default();
+    Ok(Publish {
+        project: project_from_wire(&forwarded.project)?,
+        topic: TopicName::try_from(forwarded.topic.as_str())?,
+        message: publish.message,
+        idempotency: publish.idempotency[..].try_into().ok(),
+        key: publish.key[..].try_into().ok(),
+        if_next_offset: publish.if_next_offset_plus_one.checked_sub(1),
+        policy: TopicPolicy {
+            last_value: policy.last_value,
+            must_exist: policy.must_exist,
+        },
+    })
+}
+
+/// A publish without its topic, as it is proposed.
+pub fn publish_to_wire(publish: &Publish) -> wire::Publish {
+    let hash = |hash: &Option<[u8; 16]>| match hash {
+        Some(hash) => Bytes::copy_from_slice(hash),
+        None => Bytes::new(),
+    };
+    wire::Publish {
+        message: publish.message.clone(),
+        idempotency: hash(&publish.idempotency),
+        key: hash(&publish.key),
+        if_next_offset_plus_one: publish.if_next_offset.map_or(0, |offset| offset + 1),
+    }
+}
+
+/// A topic's policy, as it is proposed.
+pub fn policy_to_wire(policy: TopicPolicy) -> wire::TopicPolicy {
+    wire::TopicPolicy {
+        last_value: policy.last_value,
+        must_exist: policy.must_exist,
+    }
+}
+
+/// A publish with its topic, as it is sent to the leader.
+pub fn forwarded_to_wire(publish: &Publish) -> wire::ForwardedPublish {
+    wire::ForwardedPublish {
+        project: Bytes::copy_from_slice(publish.project.as_bytes()),
+        topic: publish.topic.to_string(),
+        publish: Some(publish_to_wire(publish)),
+        policy: Some(policy_to_wire(publish.policy)),
+    }
+}
+
+fn outcome_to_wire(outcome: &Result<Published>) -> wire::PublishOutcome {
+    match outcome {
+        Ok(published) => wire::PublishOutcome {
+            topic_id: published.topic.0,
+            offset: published.offset,
+            duplicate: published.duplicate,
+            ..Default::default()
+        },
+        Err(refusal) => wire::PublishOutcome {
+            error: refusal.code().number(),
+            message: refusal.message().to_owned(),
+            retry_after_ms: refusal.delay_ms().unwrap_or_default(),
+            ..Default::default()
+        },
+    }
+}
+
+/// One outcome of a forwarded publish.
+pub fn outcome_from_wire(outcome: wire::PublishOutcome) -> Result<Published> {
+    match outcome.error {
+        0 => Ok(Published {
+            topic: highwater_proto::ids::TopicId(outcome.topic_id),
+            offset: outcome.offset,
+            duplicate: outcome.duplicate,
+        }),
+        error => Err(refusal_from_wire(wire::Refusal {
+            error,
+            message: outcome.message,
+            leader: 0,
+            retry_after_ms: outcome.retry_after_ms,
+        })),
+    }
+}
