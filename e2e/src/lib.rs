@@ -1,1 +1,34 @@
-//! e2e
+//! End-to-end tests and benchmarks: the real binary, real processes, real sockets and disks.
+//!
+//! Nothing here knows how Highwater is built. A [`cluster::Cluster`] is started through the `highwater`
+//! command, spoken to over gRPC and HTTP as any client would, and hurt from outside: killed, stopped,
+//! given a bad disk. What was promised to the clients meanwhile is kept in a [`ledger::Ledger`],
+//! and what is read back is held against it.
+//!
+//! `tests/` has one file a promise of the design, named after it, and one a kind of fault. `bench/` is
+//! the benchmark: Highwater and its rivals, interleaved, one file a workload.
+//!
+//! ```text
+//! tests/p01_…  ──►  Load ──► Client ──gRPC──►  highwater node × 3  ◄── signals, faults ── Cluster
+//!                     └──► Ledger ◄── what was acked   ▲
+//!                              └── checks ◄── Read ────┘
+//! ```
+//! Reading order: `cluster.rs`, `client.rs`, `ledger.rs`, `load.rs`, then a test.
+
+pub mod binary;
+pub mod client;
+pub mod cluster;
+pub mod condition;
+pub mod faults;
+pub mod ledger;
+pub mod load;
+pub mod logs;
+pub mod process;
+pub mod report;
+pub mod usage;
+
+pub use client::Client;
+pub use cluster::Cluster;
+pub use condition::{eventually, eventually_some};
+pub use ledger::Ledger;
+pub use load::Load;

@@ -1,0 +1,403 @@
+//! A cluster of real processes in a folder of its own, and everything that can be done to it from outside.
+
+use std::{
+    fs::{self, File},
+    mem,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::{
+    binary,
+    client::Client,
+    condition::{eventually, eventually_some},
+    faults::{Fault, Faults},
+    logs,
+    process::{self, Pid},
+};
+
+mod files;
+mod ports;
+
+pub use files::{Policy, Setup};
+pub use ports::take as free_port;
+
+/// What nodes may warn of when another one is lost or stops.
+pub const PEER_LOSS_WARNINGS: &[&str] = &["peer"];
+
+/// Clusters that run at the same time in one test program: each has three processes that sync.
+static SLOTS: Semaphore = Semaphore::const_new(2);
+
+/// Nodes that were started together. Dropped, it ends them and fails the test if one of them logged
+/// a warning that was not expected.
+pub struct Cluster {
+    nodes: Vec<Node>,
+    keys: Vec<String>,
+    faults: Option<Faults>,
+    allowed: Vec<&'static str>,
+    http: reqwest::Client,
+    folder: TempDir,
+    _slot: Option<SemaphorePermit<'static>>,
+}
+
+/// One node: its place on disk and in the network, and its process while it runs.
+struct Node {
+    client: String,
+    config: PathBuf,
+    data: PathBuf,
+    log: PathBuf,
+    process: Option<Pid>,
+}
+
+impl Cluster {
+    /// Three nodes, ready.
+    pub async fn start() -> Cluster {
+        Cluster::start_with(Setup::default()).await
+    }
+
+    /// Starts nodes as the setup says and waits until they are ready.
+    ///
+    /// # Panics
+    /// When they do not become ready.
+    pub async fn start_with(setup: Setup) -> Cluster {
+        let slot = SLOTS.acquire().await.expect("the semaphore stays open");
+        let mut cluster = Cluster::prepare(setup);
+        cluster._slot = Some(slot);
+        cluster.start_all();
+        cluster.all_ready().await;
+        cluster
+    }
+
+    /// Writes all files and starts nothing yet. Takes no slot.
+    ///
+    /// # Panics
+    /// When the files cannot be written.
+    pub fn prepare(setup: Setup) -> Cluster {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let written = files::write(folder.path(), &setup);
+        let faults = setup.faults.then(|| {
+            let dir = folder.path().join("faults");
+            Faults::install(&dir).expect("the library that fails on demand")
+        });
+        Cluster {
+            nodes: written.nodes,
+            keys: written.keys,
+            faults,
+            allowed: setup.allowed_warnings,
+            http: reqwest::Client::new(),
+            folder,
+            _slot: None,
+        }
+    }
+
+    /// How many nodes there are, running or not.
+    pub fn size(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// API key of the project that is used where none is named, the first.
+    pub fn key(&self) -> &str {
+        &self.keys[0]
+    }
+
+    /// A client of one node, for the first project. Nodes count from 0.
+    pub fn client(&self, node: usize) -> Client {
+        self.client_of(node, 0)
+    }
+
+    /// A client of one node, for one of the projects.
+    pub fn client_of(&self, node: usize, project: usize) -> Client {
+        Client::new(&self.nodes[node].client, &self.keys[project])
+    }
+
+    /// A client of each node.
+    pub fn clients(&self) -> Vec<Client> {
+        (0..self.size()).map(|node| self.client(node)).collect()
+    }
+
+    /// A node's address for clients.
+    pub fn address(&self, node: usize) -> &str {
+        &self.nodes[node].client
+    }
+
+    /// A node's address of some HTTP path.
+    pub fn url(&self, node: usize, path: &str) -> String {
+        format!("http://{}{path}", self.nodes[node].client)
+    }
+
+    /// An HTTP client without a credential.
+    pub fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    /// A node's data folder.
+    pub fn data_dir(&self, node: usize) -> &Path {
+        &self.nodes[node].data
+    }
+
+    /// The cluster's folder, which lives as long as the cluster.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A running node's process.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pid(&self, node: usize) -> Pid {
+        self.nodes[node].process.expect("the node runs")
+    }
+
+    /// All running processes.
+    pub fn pids(&self) -> Vec<Pid> {
+        self.nodes.iter().filter_map(|node| node.process).collect()
+    }
+
+    /// From now on, lines with this text are no reason to fail.
+    pub fn allow_warning(&mut self, text: &'static str) {
+        self.allowed.push(text);
+    }
+
+    /// Starts a node that does not run, on the data it has.
+    ///
+    /// # Panics
+    /// When it runs already, or cannot be started.
+    pub fn start_node(&mut self, node: usize) {
+        let node = &mut self.nodes[node];
+        assert_eq!(node.process, None, "a node runs once");
+        let log = File::options().create(true).append(true).open(&node.log);
+        let log = log.expect("a log file");
+        let mut command = Command::new(binary::highwater());
+        command
+            .arg("node")
+            .arg("--config")
+            .arg(&node.config)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a handle of the log"))
+            .stderr(log);
+        if let Some(faults) = &self.faults {
+            command.envs(faults.environment());
+        }
+        node.process = Some(process::spawn(&mut command).expect("the node starts"));
+    }
+
+    /// Starts every node that does not run.
+    pub fn start_all(&mut self) {
+        for node in 0..self.size() {
+            if self.nodes[node].process.is_none() {
+                self.start_node(node);
+            }
+        }
+    }
+
+    /// Starts a node and waits until it is ready.
+    pub async fn restart(&mut self, node: usize) {
+        self.start_node(node);
+        self.ready(node).await;
+    }
+
+    /// Kills a node with SIGKILL.
+    pub async fn kill(&mut self, node: usize) {
+        self.kill_together(&[node]).await;
+    }
+
+    /// Kills some nodes with SIGKILL, at the same moment as far as one can.
+    pub async fn kill_together(&mut self, nodes: &[usize]) {
+        let pids: Vec<Pid> = nodes.iter().map(|node| self.pid(*node)).collect();
+        pids.iter().for_each(|pid| pid.kill());
+        for (pid, node) in pids.iter().zip(nodes) {
+            pid.ended().await;
+            self.nodes[*node].process = None;
+        }
+    }
+
+    /// Stops a node in order and waits until its process has ended.
+    pub async fn stop(&mut self, node: usize) {
+        let pid = self.pid(node);
+        pid.terminate();
+        pid.ended().await;
+        self.nodes[node].process = None;
+    }
+
+    /// Stops all nodes in order and starts them again.
+    pub async fn restart_all(&mut self) {
+        let pids = self.pids();
+        pids.iter().for_each(|pid| pid.terminate());
+        for pid in pids {
+            pid.ended().await;
+        }
+        self.nodes.iter_mut().for_each(|node| node.process = None);
+        self.start_all();
+        self.all_ready().await;
+    }
+
+    /// Makes a node's disk fail from now on. The setup must have asked for faults.
+    ///
+    /// # Panics
+    /// When it did not.
+    pub fn demand(&self, node: usize, fault: Fault) {
+        let faults = self.faults.as_ref().expect("a setup with faults");
+        faults.demand(self.pid(node), fault);
+    }
+
+    /// Whether a node says that it can serve.
+    pub async fn is_ready(&self, node: usize) -> bool {
+        let request = self.http.get(self.url(node, "/readyz"));
+        let response = request.timeout(Duration::from_secs(5)).send().await;
+        response.is_ok_and(|response| response.status().is_success())
+    }
+
+    /// Waits until a node is ready.
+    ///
+    /// # Panics
+    /// When its process ends or it does not become ready.
+    pub async fn ready(&self, node: usize) {
+        let pid = self.pid(node);
+        eventually(&format!("node {node} is ready"), async || {
+            assert!(
+                !pid.has_ended(),
+                "node {node} ended instead of becoming ready"
+            );
+            self.is_ready(node).await
+        })
+        .await;
+    }
+
+    /// Waits until every running node is ready.
+    pub async fn all_ready(&self) {
+        for node in 0..self.size() {
+            if self.nodes[node].process.is_some() {
+                self.ready(node).await;
+            }
+        }
+    }
+
+    /// What a node says at some path, without a credential.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn get(&self, node: usize, path: &str) -> reqwest::Result<String> {
+        self.http
+            .get(self.url(node, path))
+            .send()
+            .await?
+            .text()
+            .await
+    }
+
+    /// What a node answers as JSON, with the tests' key.
+    ///
+    /// # Panics
+    /// When it does not answer with success.
+    pub async fn get_json(&self, node: usize, path: &str) -> serde_json::Value {
+        let request = self.http.get(self.url(node, path)).bearer_auth(self.key());
+        let response = request.send().await.expect("an answer");
+        let response = response.error_for_status().expect("success");
+        response.json().await.expect("JSON")
+    }
+
+    /// The sum of a metric over its labels, on one node; 0 when there is no such metric.
+    ///
+    /// # Panics
+    /// When the node does not answer.
+    pub async fn metric(&self, node: usize, name: &str) -> f64 {
+        let text = self.get(node, "/metrics").await.expect("metrics");
+        let samples = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            rest.starts_with(['{', ' '])
+                .then(|| rest.rsplit(' ').next()?.parse::<f64>().ok())?
+        });
+        samples.sum()
+    }
+
+    /// The node that leads the shard of a topic: the one whose proposals publishes to it become.
+    ///
+    /// # Panics
+    /// When publishing fails or no node proposes.
+    pub async fn leader(&self, topic: &str) -> usize {
+        let running: Vec<usize> = (0..self.size())
+            .filter(|node| self.nodes[*node].process.is_some())
+            .collect();
+        let proposals = async || {
+            let mut counts = Vec::new();
+            for node in &running {
+                counts.push(self.metric(*node, "highwater_proposals_total").await);
+            }
+            counts
+        };
+        eventually_some(&format!("a node leads {topic}"), async || {
+            let before = proposals().await;
+            let client = self.client(running[0]);
+            for _ in 0..5 {
+                client.publish(topic, "who leads?").await.ok()?;
+            }
+            let after = proposals().await;
+            let grown = after
+                .iter()
+                .zip(before)
+                .map(|(after, before)| after - before);
+            let mut proposing = running.iter().zip(grown).filter(|(_, grown)| *grown >= 5.0);
+            proposing.next().map(|(node, _)| *node)
+        })
+        .await
+    }
+
+    fn kill_all(&mut self) {
+        for node in &mut self.nodes {
+            if let Some(pid) = mem::take(&mut node.process) {
+                pid.kill();
+                // SAFETY: waits for a child of ours, into nothing.
+                unsafe { libc::waitpid(pid.0 as libc::pid_t, std::ptr::null_mut(), 0) };
+            }
+        }
+    }
+
+    fn unexpected_warnings(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (index, node) in self.nodes.iter().enumerate() {
+            let log = fs::read_to_string(&node.log).unwrap_or_default();
+            let lines = logs::unexpected(&log, &self.allowed);
+            found.extend(lines.iter().map(|line| format!("node {index}: {line}")));
+        }
+        found
+    }
+
+    /// For the report of a failed test.
+    #[expect(
+        clippy::print_stderr,
+        reason = "the test harness shows it with the failure"
+    )]
+    fn print_logs(&self, warnings: &[String]) {
+        eprintln!(
+            "\nwarnings:\n{}",
+            warnings[..warnings.len().min(30)].join("\n")
+        );
+        for (index, node) in self.nodes.iter().enumerate() {
+            eprintln!("\nnode {index} ended with:\n{}", logs::tail(&node.log, 12));
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.kill_all();
+        let warnings = self.unexpected_warnings();
+        if std::thread::panicking() {
+            self.print_logs(&warnings);
+            return;
+        }
+        if !warnings.is_empty() {
+            self.print_logs(&[]);
+        }
+        assert!(
+            warnings.is_empty(),
+            "{} unexpected warnings:\n{}",
+            warnings.len(),
+            warnings[..warnings.len().min(10)].join("\n")
+        );
+    }
+}

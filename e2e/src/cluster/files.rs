@@ -1,0 +1,199 @@
+//! The files a cluster is started from: a configuration for each node and one catalogue.
+
+use std::{fs, path::Path};
+
+use serde::Serialize;
+
+use super::{Node, ports};
+
+/// What makes one cluster different from another.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// How many nodes.
+    pub nodes: usize,
+    /// Raft groups.
+    pub shards: u32,
+    /// Over how many shards each project is spread.
+    pub spread: u32,
+    /// How topics are kept; the first whose filter matches decides.
+    pub policies: Vec<Policy>,
+    /// How many projects, each with a key of its own.
+    pub projects: usize,
+    /// Whether the disks can be made to fail.
+    pub faults: bool,
+    /// Texts that may be in a warning.
+    pub allowed_warnings: Vec<&'static str>,
+}
+
+impl Default for Setup {
+    fn default() -> Setup {
+        Setup {
+            nodes: 3,
+            shards: 4,
+            spread: 2,
+            policies: Vec::new(),
+            projects: 2,
+            faults: false,
+            allowed_warnings: Vec::new(),
+        }
+    }
+}
+
+/// How the topics of a filter are kept.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Policy {
+    /// Which topics.
+    pub filter: String,
+    /// Keep records this long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_ms: Option<u64>,
+    /// Keep this many records of a topic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_records: Option<u64>,
+    /// Keep only the newest record of each key.
+    pub last_value: bool,
+    /// Refuse a publish rather than create the topic.
+    pub must_exist: bool,
+}
+
+#[derive(Serialize)]
+struct Catalogue<'a> {
+    tenants: Vec<Tenant>,
+    projects: Vec<Project<'a>>,
+    keys: Vec<Key>,
+}
+
+#[derive(Serialize)]
+struct Tenant {
+    id: String,
+    name: String,
+}
+
+#[derive(Serialize)]
+struct Project<'a> {
+    id: String,
+    tenant: String,
+    name: String,
+    spread: u32,
+    policies: &'a [Policy],
+}
+
+#[derive(Serialize)]
+struct Key {
+    id: String,
+    project: String,
+    secret_hash: String,
+    permissions: Vec<Permission>,
+}
+
+#[derive(Serialize)]
+struct Permission {
+    operations: Vec<&'static str>,
+    topics: &'static str,
+}
+
+const CLUSTER_SECRET: &str = "a secret of end-to-end tests";
+
+/// What was written.
+pub(super) struct Written {
+    pub nodes: Vec<Node>,
+    pub keys: Vec<String>,
+}
+
+/// Writes all files of a cluster.
+///
+/// # Panics
+/// When the folder cannot be written to.
+pub(super) fn write(folder: &Path, setup: &Setup) -> Written {
+    let (keys, hashes): (Vec<_>, Vec<_>) = (1..=setup.projects).map(make_key).unzip();
+    let catalogue = Catalogue {
+        tenants: vec![Tenant {
+            id: id("ten_", 1),
+            name: "tests".into(),
+        }],
+        projects: (1..=setup.projects)
+            .map(|number| Project {
+                id: id("prj_", number),
+                tenant: id("ten_", 1),
+                name: format!("project {number}"),
+                spread: setup.spread,
+                policies: &setup.policies,
+            })
+            .collect(),
+        keys: (1..).zip(hashes).map(key_of_project).collect(),
+    };
+    let text = toml::to_string(&catalogue).expect("a catalogue");
+    fs::write(folder.join("catalogue.toml"), text).expect("the catalogue is written");
+
+    let peers: Vec<u16> = (0..setup.nodes).map(|_| ports::take()).collect();
+    let nodes = (0..setup.nodes).map(|index| write_node(folder, setup, index, &peers));
+    Written {
+        nodes: nodes.collect(),
+        keys,
+    }
+}
+
+fn write_node(folder: &Path, setup: &Setup, index: usize, peers: &[u16]) -> Node {
+    let id = index + 1;
+    let client = format!("127.0.0.1:{}", ports::take());
+    let peer = peers[index];
+    let shards = setup.shards;
+    let peers: String = peers
+        .iter()
+        .enumerate()
+        .map(|(index, port)| format!("{} = \"127.0.0.1:{port}\"\n", index + 1))
+        .collect();
+    let config = format!(
+        r#"node = {id}
+cluster_secret = "{CLUSTER_SECRET}"
+data_dir = "data-{id}"
+catalogue = "catalogue.toml"
+shards = {shards}
+
+[client]
+listen = "{client}"
+
+[peer]
+listen = "127.0.0.1:{peer}"
+
+[peers]
+{peers}"#
+    );
+    let path = folder.join(format!("node-{id}.toml"));
+    fs::write(&path, config).expect("the configuration is written");
+    Node {
+        client,
+        config: path,
+        data: folder.join(format!("data-{id}")),
+        log: folder.join(format!("node-{id}.log")),
+        process: None,
+    }
+}
+
+fn id(prefix: &str, number: usize) -> String {
+    format!("{prefix}{number:032x}")
+}
+
+fn key_of_project((number, secret_hash): (usize, String)) -> Key {
+    Key {
+        id: id("key_", number),
+        project: id("prj_", number),
+        secret_hash,
+        permissions: vec![Permission {
+            operations: vec!["publish", "subscribe", "manage"],
+            topics: "#",
+        }],
+    }
+}
+
+/// A key as `highwater key` makes it, and the hash that the catalogue keeps: BLAKE3, keyed with what
+/// is derived from the cluster's secret.
+fn make_key(number: usize) -> (String, String) {
+    let secret = format!("secret-of-key-{number}");
+    let hasher = blake3::derive_key("highwater 2026-11 api key hash", CLUSTER_SECRET.as_bytes());
+    let hash = blake3::keyed_hash(&hasher, secret.as_bytes());
+    (
+        format!("hw_{}_{secret}", id("", number)),
+        hash.to_hex().to_string(),
+    )
+}
