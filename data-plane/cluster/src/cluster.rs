@@ -14,7 +14,7 @@ use highwater_proto::{
 use highwater_storage::{
     disk::Disk,
     kv::Kv,
-    log::{Log, LogError, LogOptions, LogWriter},
+    log::{Log, LogError, LogWriter},
     store::{Store, StoreError},
 };
 use openraft::{Config, SnapshotPolicy, async_runtime::WatchReceiver};
@@ -30,7 +30,7 @@ use crate::{
     links::Links,
     log_store::LogStore,
     machine::Machine,
-    maintenance::{Maintenance, RetentionOf, is_caught_up, preferred_leader},
+    maintenance::{Maintenance, RetentionOf, Sizes, is_caught_up, preferred_leader},
     metrics::Metrics,
     network::Network,
     raft::{Member, Raft},
@@ -77,6 +77,8 @@ pub struct ClusterConfig {
     pub clock: Clock,
     /// How long records stay.
     pub retention: RetentionOf,
+    /// How much is held before it is written elsewhere.
+    pub sizes: Sizes,
     /// Where blocking work runs.
     pub blocking: Blocking,
     /// Seed of everything random.
@@ -125,7 +127,7 @@ impl Cluster {
         check(&config)?;
         let tasks = Tasks::default();
         let metrics = Arc::new(Metrics::default());
-        let (log, writer) = Log::open(config.log_disk.clone(), LogOptions::default())?;
+        let (log, writer) = Log::open(config.log_disk.clone(), config.sizes.log.clone())?;
         let writer = start_writer(writer, config.blocking, &tasks);
         let store = Arc::new(Store::open(config.kv.clone())?);
 
@@ -179,6 +181,7 @@ impl Cluster {
             store,
             log,
             clock: config.clock.clone(),
+            sizes: config.sizes.clone(),
             blocking: config.blocking,
             metrics,
             tasks: tasks.clone(),

@@ -47,7 +47,7 @@ use std::sync::Arc;
 pub use self::{
     cluster::{Cluster, ClusterConfig, PeerAddress, StartError, data_paths},
     health::{Health, ShardHealth},
-    maintenance::RetentionOf,
+    maintenance::{RetentionOf, Sizes},
     transport::{BoxIo, Io, PeerTls, TcpTransport, Transport},
 };
 

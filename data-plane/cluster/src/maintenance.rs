@@ -8,7 +8,7 @@ use highwater_proto::{
     cluster as wire, ids::ProjectId, limits::CHECKPOINT_BYTES, names::TopicName,
 };
 use highwater_storage::{
-    log::Log,
+    log::{Log, LogOptions},
     store::{ShardStore, Store},
 };
 use openraft::async_runtime::WatchReceiver;
@@ -21,16 +21,37 @@ use crate::{
 
 /// How often it is looked whether a checkpoint is due.
 const CHECKPOINT_CHECK: Duration = Duration::from_millis(200);
-/// A checkpoint is due after this long, however little was applied.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(30);
-/// Bytes of log kept for replicas that were away; one that needs more gets a snapshot.
-const LOG_BYTES_KEPT: u64 = 512 << 20;
 /// How often the leader looks for records that outlived their topic's retention.
 const RETENTION_CHECK: Duration = Duration::from_secs(1);
 /// How often leaderships are compared with where they belong.
 const BALANCE_CHECK: Duration = Duration::from_secs(2);
 /// Spread of the elections that a broken connection sets off, so that two replicas do not collide.
 const HINT_SPREAD: Duration = Duration::from_millis(60);
+
+/// How much is held before it is written elsewhere or let go. The defaults are those of a node; a
+/// simulation sets small ones, to get there in seconds.
+#[derive(Debug, Clone)]
+pub struct Sizes {
+    /// Those of the log.
+    pub log: LogOptions,
+    /// A checkpoint is due after so many bytes were applied.
+    pub checkpoint_bytes: usize,
+    /// A checkpoint is due after this long, however little was applied.
+    pub checkpoint_interval: Duration,
+    /// Bytes of log kept for replicas that were away; one that needs more gets a snapshot.
+    pub log_bytes_kept: u64,
+}
+
+impl Default for Sizes {
+    fn default() -> Sizes {
+        Sizes {
+            log: LogOptions::default(),
+            checkpoint_bytes: CHECKPOINT_BYTES,
+            checkpoint_interval: Duration::from_secs(30),
+            log_bytes_kept: 512 << 20,
+        }
+    }
+}
 
 /// How long the records of a topic stay, by the policy in force.
 pub type RetentionOf = Arc<dyn Fn(ProjectId, &TopicName) -> Retention + Send + Sync>;
@@ -46,6 +67,8 @@ pub struct Maintenance {
     pub log: Log,
     /// The node's clock.
     pub clock: Clock,
+    /// When to checkpoint and to let go.
+    pub sizes: Sizes,
     /// Where blocking work runs.
     pub blocking: Blocking,
     /// What is counted.
@@ -61,7 +84,8 @@ impl Maintenance {
         loop {
             time::sleep(CHECKPOINT_CHECK).await;
             let pending: usize = self.replicas.iter().map(|r| r.store.pending_bytes()).sum();
-            let due = pending >= CHECKPOINT_BYTES || last.elapsed() >= CHECKPOINT_INTERVAL;
+            let due = pending >= self.sizes.checkpoint_bytes
+                || last.elapsed() >= self.sizes.checkpoint_interval;
             if due {
                 last = time::Instant::now();
                 if !self.checkpoint().await {
@@ -99,7 +123,7 @@ impl Maintenance {
 
     /// Lets the oldest segments of the log go while there is more of it than is kept.
     async fn release_log(&self) {
-        if self.log.usage().disk_bytes <= LOG_BYTES_KEPT {
+        if self.log.usage().disk_bytes <= self.sizes.log_bytes_kept {
             return;
         }
         for (shard, last) in self.log.oldest_segment_holdouts() {

@@ -117,6 +117,9 @@ impl Replica {
     }
 
     async fn read_index(&self) -> Result<u64> {
+        if cfg!(highwater_plant = "read-without-read-index") {
+            return Ok(self.store.applied().map_or(0, |id| id.index));
+        }
         match self.leader() {
             Some(leader) if leader == self.node => Ok(self.read_index_here().await?.index),
             Some(leader) => {

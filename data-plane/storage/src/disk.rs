@@ -13,7 +13,7 @@
 pub mod fault;
 pub mod real;
 
-use std::io;
+use std::{io, time::Duration};
 
 /// One flat folder of files.
 pub trait Disk: Send + Sync {
@@ -35,6 +35,12 @@ pub trait Disk: Send + Sync {
 
     /// Returns once every `create`, `remove` and `rename` so far survives a crash.
     fn sync_dir(&self) -> io::Result<()>;
+
+    /// How long the next [`File::sync_data`] is to take. Only a simulation says something here: in it nothing
+    /// can block, so the log waits this long, in simulated time, before it calls.
+    fn sync_latency(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// An open file. All positions are in bytes from its beginning.

@@ -82,7 +82,7 @@ impl TopicSource {
                 if cursor.topic != NO_TOPIC {
                     incarnation = Some(cursor.topic);
                 }
-                cursor.next_offset
+                cursor.next_offset + u64::from(cfg!(highwater_plant = "off-by-one-resume"))
             }
         };
         Ok(TopicSource {

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use parking_lot::RwLock;
@@ -159,6 +160,11 @@ impl SegmentFiles {
         self.current
             .as_ref()
             .expect("a log that runs has a segment")
+    }
+
+    /// How long the next sync is to take, in a simulation.
+    pub(super) fn sync_latency(&self) -> Duration {
+        self.disk.sync_latency()
     }
 
     /// Writes a batch at [`SegmentFiles::position`].

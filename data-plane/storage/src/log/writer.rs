@@ -108,28 +108,52 @@ impl LogWriter {
     /// Writes until the last handle of the log is dropped. For a thread of its own.
     pub fn run_blocking(mut self) {
         while let Some(first) = self.queue.blocking_recv() {
-            self.step(first);
+            let written = self.write_queued(first);
+            self.settle(written);
         }
         self.close();
     }
 
     /// Writes until the last handle of the log is dropped. For a task; it blocks it while it writes, so it is meant
-    /// for a disk in memory.
+    /// for a disk in memory. Such a disk says how long a sync is to take, and others go on meanwhile.
     pub async fn run(mut self) {
         while let Some(first) = self.queue.recv().await {
-            self.step(first);
+            let written = self.write_queued(first);
+            let latency = self.files.sync_latency();
+            if !latency.is_zero() {
+                tokio::time::sleep(latency).await;
+            }
+            self.settle(written);
         }
         self.close();
     }
 
-    /// One batch of what is queued.
-    fn step(&mut self, first: Command) {
+    /// Writes one batch of what is queued, without a sync. Returns its bytes, or nothing if the log has failed.
+    fn write_queued(&mut self, first: Command) -> Option<usize> {
         self.drain(first);
-        if self.shared.failure.borrow().is_none() {
-            match self.write_batch() {
-                Ok(()) => return self.publish(),
-                Err((doing, error)) => self.fail(doing, &error),
+        if self.shared.failure.borrow().is_some() {
+            return None;
+        }
+        match self.write_batch() {
+            Ok(written) => {
+                if cfg!(highwater_plant = "ack-before-fsync") {
+                    self.publish();
+                }
+                Some(written)
             }
+            Err((doing, error)) => {
+                self.fail(doing, &error);
+                None
+            }
+        }
+    }
+
+    /// Makes the batch that was written durable and tells everyone, or tells them that it never will be.
+    fn settle(&mut self, written: Option<usize>) {
+        match written.map(|written| self.sync(written)) {
+            Some(Ok(())) => return self.publish(),
+            Some(Err((doing, error))) => self.fail(doing, &error),
+            None => {}
         }
         self.refuse();
     }
@@ -146,7 +170,7 @@ impl LogWriter {
         }
     }
 
-    fn write_batch(&mut self) -> Result<(), (&'static str, io::Error)> {
+    fn write_batch(&mut self) -> Result<usize, (&'static str, io::Error)> {
         let bytes: usize = self
             .drained
             .iter()
@@ -164,12 +188,16 @@ impl LogWriter {
         self.write_encoded()
     }
 
-    fn write_encoded(&mut self) -> Result<(), (&'static str, io::Error)> {
+    fn write_encoded(&mut self) -> Result<usize, (&'static str, io::Error)> {
         let batch = self.batch.finish();
         let written = batch.len();
         self.files
             .write(batch)
             .map_err(|error| ("write a batch", error))?;
+        Ok(written)
+    }
+
+    fn sync(&mut self, written: usize) -> Result<(), (&'static str, io::Error)> {
         self.files
             .current()
             .file
@@ -305,7 +333,8 @@ impl LogWriter {
         let (identity, offset) = self.files.position();
         self.batch.begin(identity, offset, self.next_batch);
         self.encode_committed();
-        if let Err((doing, error)) = self.write_encoded() {
+        let written = self.write_encoded();
+        if let Err((doing, error)) = written.and_then(|written| self.sync(written)) {
             self.fail(doing, &error);
         }
     }
