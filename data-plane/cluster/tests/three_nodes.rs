@@ -1,0 +1,259 @@
+//! Three nodes in one process, over real sockets and disks made of memory.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use highwater_broker::{
+    handle::{PageLimits, Publish, Published, ReadRequest, ShardHandle},
+    refusal::Result,
+};
+use highwater_cluster::{
+    Blocking, Cluster, ClusterConfig, PeerAddress, Sizes, TcpTransport, Transport,
+};
+use highwater_proto::{
+    ids::{NodeId, ProjectId},
+    names::TopicName,
+};
+use highwater_storage::{disk::fault::FaultDisk, kv::memory::MemoryKv};
+use tokio::net::TcpListener;
+
+const PROJECT: ProjectId = ProjectId::from_bytes([1; 16]);
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What a node leaves behind when it stops.
+struct Disks {
+    log: Arc<FaultDisk>,
+    kv: Arc<MemoryKv>,
+}
+
+struct Node {
+    cluster: Option<Cluster>,
+    disks: Disks,
+    address: String,
+}
+
+struct Group {
+    nodes: Vec<Node>,
+    members: Vec<PeerAddress>,
+}
+
+impl Group {
+    async fn start(size: u64) -> Group {
+        let _ = tracing_subscriber::fmt().with_test_writer().try_init();
+        let mut listeners = Vec::new();
+        for _ in 0..size {
+            listeners.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
+        }
+        let address = |l: &TcpListener| l.local_addr().unwrap().to_string();
+        let members: Vec<PeerAddress> = listeners
+            .iter()
+            .enumerate()
+            .map(|(i, l)| PeerAddress {
+                id: NodeId(i as u64 + 1),
+                address: address(l),
+            })
+            .collect();
+        let mut group = Group {
+            nodes: Vec::new(),
+            members,
+        };
+        for (i, listener) in listeners.into_iter().enumerate() {
+            let address = address(&listener);
+            let disks = Disks {
+                log: Arc::new(FaultDisk::new()),
+                kv: Arc::new(MemoryKv::default()),
+            };
+            let cluster = group.open(i, listener, &disks).await;
+            group.nodes.push(Node {
+                cluster: Some(cluster),
+                disks,
+                address,
+            });
+        }
+        group.wait_ready().await;
+        group
+    }
+
+    async fn open(&self, index: usize, listener: TcpListener, disks: &Disks) -> Cluster {
+        static CLOCK_MS: AtomicU64 = AtomicU64::new(1_000);
+        let transport: Arc<dyn Transport> = TcpTransport::new(listener, None);
+        let config = ClusterConfig {
+            node: NodeId(index as u64 + 1),
+            name: "test".into(),
+            members: self.members.clone(),
+            shards: 3,
+            transport,
+            log_disk: disks.log.clone(),
+            kv: disks.kv.clone(),
+            clock: Arc::new(|| CLOCK_MS.fetch_add(1, Ordering::Relaxed)),
+            retention: Arc::new(|_, _| Default::default()),
+            sizes: Sizes::default(),
+            blocking: Blocking::Threads,
+            seed: index as u64,
+        };
+        Cluster::start(config).await.unwrap()
+    }
+
+    async fn wait_ready(&self) {
+        for node in self.nodes.iter().filter_map(|n| n.cluster.as_ref()) {
+            assert!(node.wait_ready(DEADLINE).await, "{:?}", node.health());
+        }
+    }
+
+    async fn stop(&mut self, index: usize) {
+        self.nodes[index].cluster.take().unwrap().shutdown().await;
+    }
+
+    async fn restart(&mut self, index: usize) {
+        let listener = TcpListener::bind(&self.nodes[index].address).await.unwrap();
+        let cluster = self.open(index, listener, &self.nodes[index].disks).await;
+        self.nodes[index].cluster = Some(cluster);
+    }
+
+    fn shard(&self, node: usize, shard: usize) -> ShardHandle {
+        self.nodes[node].cluster.as_ref().unwrap().handles()[shard].clone()
+    }
+
+    fn leader(&self, node: usize, shard: usize) -> usize {
+        let health = self.nodes[node].cluster.as_ref().unwrap().health();
+        health.shards[shard].leader.unwrap().0 as usize - 1
+    }
+}
+
+fn publish(topic: &str, message: String, key: Option<u8>) -> Publish {
+    Publish {
+        project: PROJECT,
+        topic: TopicName::try_from(topic).unwrap(),
+        message: Bytes::from(message),
+        idempotency: key.map(|k| [k; 16]),
+        key: None,
+        if_next_offset: None,
+        policy: Default::default(),
+    }
+}
+
+async fn put(shard: &ShardHandle, publishes: Vec<Publish>) -> Vec<Result<Published>> {
+    shard
+        .publish(publishes)
+        .await
+        .unwrap()
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+/// Everything in a topic, as a node has it once it has caught up.
+async fn contents(shard: &ShardHandle, topic: &str) -> Vec<String> {
+    shard.frontier().await.unwrap();
+    let mut all = Vec::new();
+    let mut offset = 0;
+    loop {
+        let limits = PageLimits {
+            records: 1_000,
+            bytes: 1 << 20,
+        };
+        let read = |reply| ReadRequest::ReadTopic {
+            project: PROJECT,
+            topic: TopicName::try_from(topic).unwrap(),
+            incarnation: None,
+            offset,
+            limits,
+            reply,
+        };
+        let page = shard.read(read).await.unwrap();
+        for slice in &page.slices {
+            let messages = &slice.segment.messages[slice.start..slice.end];
+            all.extend(
+                messages
+                    .iter()
+                    .map(|m| String::from_utf8(m.to_vec()).unwrap()),
+            );
+        }
+        offset = page.next_offset;
+        if page.through.is_some() {
+            return all;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publish_on_any_node_is_read_on_every_node() {
+    let group = Group::start(3).await;
+    let mut expected = Vec::new();
+    for i in 0..30 {
+        let outcomes = put(
+            &group.shard(i % 3, 1),
+            vec![publish("a", format!("{i}"), None)],
+        )
+        .await;
+        assert_eq!(outcomes[0].as_ref().unwrap().offset, i as u64);
+        expected.push(format!("{i}"));
+    }
+    for node in 0..3 {
+        assert_eq!(contents(&group.shard(node, 1), "a").await, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_node_alone_serves() {
+    let group = Group::start(1).await;
+    let outcomes = put(&group.shard(0, 0), vec![publish("a", "x".into(), None)]).await;
+    assert_eq!(outcomes[0].as_ref().unwrap().offset, 0);
+    assert_eq!(contents(&group.shard(0, 0), "a").await, ["x"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_and_records_survive_each_node_being_restarted() {
+    let mut group = Group::start(3).await;
+    let mut expected = Vec::new();
+    for round in 0..3 {
+        let stopped = group.leader(0, 0);
+        group.stop(stopped).await;
+        let other = (stopped + 1) % 3;
+        for i in 0..20 {
+            let message = format!("{round}-{i}");
+            put(
+                &group.shard(other, 0),
+                vec![publish("a", message.clone(), None)],
+            )
+            .await;
+            expected.push(message);
+        }
+        group.restart(stopped).await;
+        group.wait_ready().await;
+        assert_eq!(contents(&group.shard(stopped, 0), "a").await, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_keyed_publish_that_is_repeated_on_another_node_is_one_record() {
+    let group = Group::start(3).await;
+    let mut offsets = Vec::new();
+    for node in 0..3 {
+        let outcomes = put(
+            &group.shard(node, 2),
+            vec![publish("a", "once".into(), Some(7))],
+        )
+        .await;
+        let published = outcomes[0].clone().unwrap();
+        offsets.push((published.offset, published.duplicate));
+    }
+    assert_eq!(offsets, [(0, false), (0, true), (0, true)]);
+    assert_eq!(contents(&group.shard(0, 2), "a").await, ["once"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaderships_are_handed_over() {
+    let group = Group::start(3).await;
+    let node = group.leader(0, 0);
+    let cluster = group.nodes[node].cluster.as_ref().unwrap();
+    assert_eq!(cluster.hand_over(DEADLINE).await, 0);
+    let outcomes = put(&group.shard(node, 0), vec![publish("a", "x".into(), None)]).await;
+    assert!(outcomes[0].is_ok());
+}
