@@ -1,0 +1,39 @@
+# The everyday commands. `make run` and `make test` first install what is missing.
+
+CARGO ?= cargo
+NODES ?= 3
+PORT ?= 8080
+
+# RocksDB is the long part of a first build; with ccache it is compiled once for all profiles and clones.
+ifneq ($(shell command -v ccache 2>/dev/null),)
+export CXX := ccache c++
+export CC := ccache cc
+endif
+
+.PHONY: help setup build run test lint clean
+
+help:
+	@echo "make run    install what is missing, build, and start a cluster of $(NODES) nodes here"
+	@echo "make test   install what is missing, build, and run all tests"
+	@echo "make lint   formatting and lints, as CI checks them"
+	@echo "make clean  remove what was built; data stays"
+
+setup:
+	@scripts/setup
+
+build: setup
+	$(CARGO) build --release --locked --bin highwater
+
+# Started by its path, not through cargo, so that Ctrl-C reaches it alone.
+run: build
+	@exec "$${CARGO_TARGET_DIR:-target}/release/highwater" dev --nodes $(NODES) --port $(PORT)
+
+test: setup
+	$(CARGO) test --workspace --locked
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,179 @@
+//! How commands reach a server: addresses, credential, TLS, and trying again elsewhere.
+
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use highwater_proto::client::highwater_client::HighwaterClient;
+use tonic::{
+    Code, Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+};
+
+use crate::exit::Exit;
+
+/// Where the service is, and who asks.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ServerArgs {
+    /// Address of a node; several (repeated, or divided by commas) are tried in turn
+    #[arg(
+        long = "server",
+        env = "HIGHWATER_SERVER",
+        value_name = "URL",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:8080"
+    )]
+    pub servers: Vec<String>,
+    /// API key; better given by the variable, where other users of the machine do not see it
+    #[arg(long, env = "HIGHWATER_KEY", hide_env_values = true)]
+    pub key: Option<String>,
+    /// Authorities (PEM) of the server's certificate, when they are not the system's
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+}
+
+/// The gRPC client with its credential.
+pub type Client = HighwaterClient<InterceptedService<Channel, Credential>>;
+
+/// Adds the credential to each request.
+#[derive(Debug, Clone)]
+pub struct Credential(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Credential {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(value) = &self.0 {
+            request
+                .metadata_mut()
+                .insert("authorization", value.clone());
+        }
+        Ok(request)
+    }
+}
+
+impl ServerArgs {
+    /// The credential of these arguments.
+    pub fn credential(&self) -> anyhow::Result<Credential> {
+        let value = self.key.as_ref().map(|key| format!("Bearer {key}").parse());
+        let mut value: Option<MetadataValue<Ascii>> = value
+            .transpose()
+            .map_err(|_| Exit::usage("the key holds characters that no key has"))?;
+        value.iter_mut().for_each(|v| v.set_sensitive(true));
+        Ok(Credential(value))
+    }
+
+    /// How to connect to one of the servers, counted round.
+    pub fn endpoint(&self, index: usize) -> anyhow::Result<Endpoint> {
+        let server = &self.servers[index % self.servers.len()];
+        let endpoint = Endpoint::from_shared(server.clone())
+            .map_err(|_| {
+                Exit::usage(format!(
+                    "`{server}` is not an address like http://host:8080"
+                ))
+            })?
+            .tcp_nodelay(true)
+            .connect_timeout(Duration::from_secs(5))
+            .http2_keep_alive_interval(Duration::from_secs(10))
+            .keep_alive_timeout(Duration::from_secs(5))
+            .initial_stream_window_size(4 << 20)
+            .initial_connection_window_size(16 << 20);
+        if !server.starts_with("https://") {
+            return Ok(endpoint);
+        }
+        let tls = match &self.ca {
+            None => ClientTlsConfig::new().with_enabled_roots(),
+            Some(path) => {
+                let pem =
+                    fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+                ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem))
+            }
+        };
+        Ok(endpoint.tls_config(tls)?)
+    }
+
+    /// A connection to one of the servers, counted round.
+    pub async fn connect(&self, index: usize) -> anyhow::Result<Client> {
+        let server = &self.servers[index % self.servers.len()];
+        let channel = self.endpoint(index)?.connect().await;
+        let channel = channel.with_context(|| format!("cannot reach {server}"))?;
+        Ok(
+            HighwaterClient::with_interceptor(channel, self.credential()?)
+                .max_decoding_message_size(64 << 20),
+        )
+    }
+
+    /// For plain HTTP.
+    pub fn http(&self) -> anyhow::Result<reqwest::Client> {
+        let mut builder = reqwest::Client::builder().timeout(Duration::from_secs(30));
+        if let Some(path) = &self.ca {
+            let pem = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            builder = builder.add_root_certificate(reqwest::Certificate::from_pem(&pem)?);
+        }
+        Ok(builder.build()?)
+    }
+}
+
+/// Counts attempts: which server is next, and when to give up.
+#[derive(Debug)]
+pub struct Attempts {
+    give_up: Option<Instant>,
+    count: u32,
+    /// The server to try.
+    pub server: usize,
+}
+
+impl Attempts {
+    /// Attempts for so long, or for ever.
+    pub fn within(limit: Option<Duration>) -> Attempts {
+        Attempts {
+            give_up: limit.map(|limit| Instant::now() + limit),
+            count: 0,
+            server: 0,
+        }
+    }
+
+    /// Waits before the next attempt, at the next server.
+    ///
+    /// # Errors
+    /// The error itself when trying again is of no use, or there is no time left.
+    pub async fn failed(&mut self, error: anyhow::Error) -> anyhow::Result<()> {
+        let pause = Duration::from_millis(50 << self.count.min(5));
+        let late = self.give_up.is_some_and(|at| Instant::now() + pause > at);
+        if late || !is_retryable(&error) {
+            return Err(error);
+        }
+        if self.count == 0 {
+            eprintln!("trying again: {error:#}");
+        }
+        self.count += 1;
+        self.server += 1;
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+}
+
+/// Whether the same request may succeed later or elsewhere.
+fn is_retryable(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        if let Some(status) = cause.downcast_ref::<Status>() {
+            // A connection that breaks under a stream is reported as one of the latter two.
+            return matches!(
+                status.code(),
+                Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Cancelled
+            );
+        }
+        cause.is::<tonic::transport::Error>()
+    })
+}
+
+/// Runs a command that is mostly waiting.
+pub fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(command)
+}

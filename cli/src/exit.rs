@@ -1,0 +1,100 @@
+//! How a command ends: the exit codes, and the one place that turns an error into one of them.
+
+use std::process::ExitCode;
+
+use highwater_proto::{ErrorCode, client};
+use tonic::Code;
+
+/// What the exit codes mean, at the end of `--help`.
+pub const HELP: &str = "\
+Exit codes:
+  0  done
+  1  failed, or refused for good
+  2  wrong arguments or configuration
+  3  not reachable or not able just now; the same command may succeed later
+  4  the key is missing, not valid, or does not allow this
+  5  no such topic";
+
+/// An error that knows its exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Exit {
+    code: u8,
+    message: String,
+}
+
+impl Exit {
+    /// Wrong arguments or configuration.
+    pub fn usage(message: impl Into<String>) -> Exit {
+        Exit {
+            code: 2,
+            message: message.into(),
+        }
+    }
+
+    /// Not now.
+    pub fn unavailable(message: impl Into<String>) -> Exit {
+        Exit {
+            code: 3,
+            message: message.into(),
+        }
+    }
+
+    /// A message that was refused.
+    pub fn refused(error: &client::Error) -> Exit {
+        let code = ErrorCode::from_name(&error.code).map(|code| code.grpc_code());
+        Exit {
+            code: code_of(Code::from(code.unwrap_or(13))),
+            message: format!("{}: {}", error.code, error.message),
+        }
+    }
+
+    /// An HTTP answer that is no success.
+    pub fn http(status: u16, message: String) -> Exit {
+        let code = match status {
+            401 | 403 => 4,
+            404 => 5,
+            408 | 429 | 503 => 3,
+            _ => 1,
+        };
+        Exit { code, message }
+    }
+}
+
+fn code_of(code: Code) -> u8 {
+    match code {
+        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted => 3,
+        Code::Unauthenticated | Code::PermissionDenied => 4,
+        Code::NotFound => 5,
+        _ => 1,
+    }
+}
+
+/// Says on stderr what went wrong.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    let mut code = 1;
+    let mut said = String::new();
+    for cause in error.chain() {
+        let text = match cause.downcast_ref::<tonic::Status>() {
+            Some(status) => {
+                code = code_of(status.code());
+                status.message().to_owned()
+            }
+            None => cause.to_string(),
+        };
+        if let Some(exit) = cause.downcast_ref::<Exit>() {
+            code = exit.code;
+        } else if cause.is::<tonic::transport::Error>() || cause.is::<reqwest::Error>() {
+            code = 3;
+        } else if cause.is::<highwater_node::config::ConfigError>() {
+            code = 2;
+        }
+        // Libraries like to repeat their cause in their own message.
+        if !said.contains(&text) {
+            said += if said.is_empty() { "" } else { ": " };
+            said += &text;
+        }
+    }
+    eprintln!("error: {said}");
+    ExitCode::from(code)
+}

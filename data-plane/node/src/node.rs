@@ -1,0 +1,306 @@
+//! A node from start to stop: everything the process is made of, put together in one place.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use highwater_broker::{Broker, catalogue::Retention};
+use highwater_cluster::{
+    Blocking, Cluster, ClusterConfig, PeerAddress, PeerTls, RetentionOf, Sizes, TcpTransport,
+    data_paths,
+};
+use highwater_gateway::{Gateway, Options};
+use highwater_storage::{disk::real::RealDisk, kv::rocks::RocksKv};
+use prometheus_client::registry::Registry;
+use rustls::ServerConfig;
+use tokio::{net::TcpListener, time::sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::{
+    catalogue_file::Watch,
+    clock,
+    config::{Config, Door},
+    health::{Health, Phase},
+    metrics,
+    shutdown::{self, Step},
+    tasks::Tasks,
+};
+
+/// Memory for blocks of the store that were read lately.
+const STORE_CACHE_BYTES: usize = 64 << 20;
+/// How often the catalogue's file is looked at: a revoked key is refused within a second.
+const CATALOGUE_CHECK: Duration = Duration::from_millis(500);
+/// How often watchers of the gRPC health service hear of a change.
+const READY_CHECK: Duration = Duration::from_millis(100);
+
+/// A running node.
+pub struct Node {
+    config: Config,
+    cluster: Arc<Cluster>,
+    gateway: Gateway,
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    addresses: Addresses,
+    health: Arc<Health>,
+    tasks: Tasks,
+}
+
+/// Where a node listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// For clients.
+    pub client: SocketAddr,
+    /// For the other nodes.
+    pub peer: SocketAddr,
+}
+
+impl Node {
+    /// Opens the doors, recovers what is on disk and joins the cluster. Clients are answered once
+    /// [`Node::run_until`] runs.
+    ///
+    /// # Errors
+    /// What of the configuration cannot be used, or what on disk cannot be read.
+    pub async fn start(config: Config) -> anyhow::Result<Node> {
+        let mut watch = Watch::new(config.catalogue.clone(), config.shards);
+        let catalogue = watch.look(true)?.unwrap_or_default();
+        let tls = config.client.tls.as_ref();
+        let tls = tls
+            .map(|files| files.server(&[]))
+            .transpose()?
+            .map(Arc::new);
+        let listener = listen("client", &config.client).await?;
+        let peer_listener = listen("peer", &config.peer).await?;
+        let addresses = Addresses {
+            client: listener.local_addr()?,
+            peer: peer_listener.local_addr()?,
+        };
+
+        let late_broker = Arc::new(OnceLock::new());
+        let cluster_config =
+            cluster_config(&config, peer_listener, retention(late_broker.clone())).await?;
+        let cluster = Arc::new(Cluster::start(cluster_config).await?);
+        let secret = config.secret_bytes();
+        let broker = Arc::new(Broker::new(secret, catalogue, cluster.handles()));
+        let broker = late_broker.get_or_init(|| broker).clone();
+
+        let health = Arc::new(Health::new(Arc::downgrade(&cluster)));
+        let options = Options {
+            // The stop order has a timeout of its own for this.
+            drain_timeout: config.shutdown_timeout,
+            ..Options::default()
+        };
+        let gateway = Gateway::new(broker.clone(), clock::system(), options);
+        let mut registry = Registry::default();
+        cluster.register_metrics(&mut registry);
+        gateway.metrics().register(&mut registry);
+        metrics::register(&mut registry, &cluster);
+        let gateway = gateway.with_routes(health.clone().routes(registry));
+        gateway.set_ready(false).await;
+
+        let tasks = Tasks::default();
+        tasks.spawn("catalogue", reload(watch, broker, health.clone()));
+        tasks.spawn("ready", tell_ready(gateway.clone(), health.clone()));
+        health.set_phase(Phase::Serving);
+        info!(node = %config.node, cluster = config.cluster, client = %addresses.client,
+              peer = %addresses.peer, shards = config.shards, "started");
+        Ok(Node {
+            config,
+            cluster,
+            gateway,
+            listener,
+            tls,
+            addresses,
+            health,
+            tasks,
+        })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Waits until every shard can be written and read. Says whether it came to that in time. Drop it
+    /// before the node stops: until then the node is not stopped.
+    pub fn wait_ready(&self, timeout: Duration) -> impl Future<Output = bool> + use<> {
+        let cluster = self.cluster.clone();
+        async move { cluster.wait_ready(timeout).await }
+    }
+
+    /// How the node is doing.
+    pub fn health(&self) -> &Arc<Health> {
+        &self.health
+    }
+
+    /// Serves clients until `stop` is cancelled, then stops in order.
+    ///
+    /// # Errors
+    /// When the door for clients breaks, or the stop could not be finished in time.
+    pub async fn run_until(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let close_door = CancellationToken::new();
+        let gateway = self.gateway.clone();
+        let serving = gateway.serve(self.listener, self.tls, close_door.clone());
+        tokio::pin!(serving);
+        let mut served = None;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            ended = &mut serving => {
+                if let Err(error) = &ended {
+                    error!(%error, "the door for clients broke");
+                }
+                served = Some(ended);
+            }
+        }
+        info!("stopping");
+        let mut cluster = Some(self.cluster);
+        let hand_over_within = self.config.shutdown_timeout / 4;
+        let is_served = served.is_some();
+        let mut drained = is_served;
+        let in_time = shutdown::stop(self.config.shutdown_timeout, async |step| match step {
+            Step::NotReady => {
+                self.health.set_phase(Phase::Stopping);
+                gateway.set_ready(false).await;
+            }
+            // The gateway does both, in this order, when its door closes.
+            Step::StopAccepting | Step::TellClients => close_door.cancel(),
+            Step::Drain if !drained => {
+                served = Some((&mut serving).await);
+                drained = true;
+            }
+            Step::Drain => {}
+            Step::HandOver => {
+                if let Some(cluster) = &cluster {
+                    let left = cluster.hand_over(hand_over_within).await;
+                    if left > 0 && self.config.peers.len() > 1 {
+                        warn!(shards = left, "nobody else could take over these shards");
+                    }
+                }
+            }
+            Step::Flush => {
+                self.tasks.stop().await;
+                if let Some(cluster) = cluster.take() {
+                    sole_owner(cluster).await.shutdown().await;
+                }
+            }
+        })
+        .await;
+        info!(in_time, "stopped");
+        served.transpose()?;
+        anyhow::ensure!(in_time, "stopping took longer than shutdown_timeout_ms");
+        Ok(())
+    }
+}
+
+async fn listen(name: &str, door: &Door) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(door.listen).await;
+    listener.with_context(|| format!("{name}.listen: cannot use {}", door.listen))
+}
+
+async fn cluster_config(
+    config: &Config,
+    listener: TcpListener,
+    retention: RetentionOf,
+) -> anyhow::Result<ClusterConfig> {
+    let tls = match &config.peer.tls {
+        None => None,
+        Some(files) => Some(PeerTls {
+            connector: Arc::new(files.client()?).into(),
+            acceptor: Arc::new(files.server(&[])?).into(),
+        }),
+    };
+    let (log, store) = data_paths(&config.data_dir);
+    let open = move || {
+        std::fs::create_dir_all(&store)?;
+        let disk = RealDisk::new(log)?;
+        anyhow::Ok((disk, RocksKv::open(&store, STORE_CACHE_BYTES)?))
+    };
+    let opened = tokio::task::spawn_blocking(open).await?;
+    let (disk, kv) =
+        opened.with_context(|| format!("data_dir: cannot use {}", config.data_dir.display()))?;
+    let member = |(id, address): (&_, &String)| PeerAddress {
+        id: *id,
+        address: address.clone(),
+    };
+    Ok(ClusterConfig {
+        node: config.node,
+        name: config.cluster.clone(),
+        members: config.peers.iter().map(member).collect(),
+        shards: config.shards,
+        transport: TcpTransport::new(listener, tls),
+        log_disk: Arc::new(disk),
+        kv: Arc::new(kv),
+        clock: clock::system(),
+        retention,
+        sizes: Sizes::default(),
+        blocking: Blocking::Threads,
+        seed: rand::random(),
+    })
+}
+
+/// Retention by the catalogue in force. Nothing is dropped before there is one, nor of a project that
+/// is not in it.
+fn retention(broker: Arc<OnceLock<Arc<Broker>>>) -> RetentionOf {
+    Arc::new(move |project, topic| {
+        let catalogue = broker.get().map(|broker| broker.catalogue());
+        let project = catalogue.as_ref().and_then(|c| c.project(project));
+        project.map_or(Retention::default(), |p| p.policy(topic).retention)
+    })
+}
+
+/// Reads the catalogue again when its file changes, and on SIGHUP. A file that cannot be used changes
+/// nothing: the catalogue in force stays.
+async fn reload(mut watch: Watch, broker: Arc<Broker>, health: Arc<Health>) -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut complained = false;
+    loop {
+        let asked = tokio::select! {
+            _ = hangup.recv() => true,
+            () = sleep(CATALOGUE_CHECK) => false,
+        };
+        match watch.look(asked) {
+            Ok(None) => {}
+            Ok(Some(catalogue)) => {
+                broker.set_catalogue(catalogue);
+                health.set_catalogue_error(None);
+                complained = false;
+                info!("the catalogue was read again");
+            }
+            Err(error) => {
+                if !complained {
+                    error!(%error, "the catalogue in force stays");
+                }
+                complained = true;
+                health.set_catalogue_error(Some(error.to_string()));
+            }
+        }
+    }
+}
+
+/// Keeps the gRPC health service in step with `/readyz`.
+async fn tell_ready(gateway: Gateway, health: Arc<Health>) -> std::io::Result<()> {
+    let mut told = false;
+    loop {
+        let ready = health.report().is_ready();
+        if ready != told {
+            gateway.set_ready(ready).await;
+            told = ready;
+        }
+        sleep(READY_CHECK).await;
+    }
+}
+
+/// Waits for those who look at the cluster for a moment, such as a health check that is answered now.
+async fn sole_owner(mut cluster: Arc<Cluster>) -> Cluster {
+    loop {
+        match Arc::try_unwrap(cluster) {
+            Ok(owned) => return owned,
+            Err(shared) => cluster = shared,
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,80 @@
+//! Logs on one writer and, when configured, traces to a collector.
+//!
+//! Neither ever holds a payload or a secret: spans and events carry ids, names and counts.
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
+use opentelemetry_sdk::{
+    Resource,
+    trace::{Sampler, SdkTracerProvider},
+};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, filter::filter_fn, fmt, fmt::writer::BoxMakeWriter,
+    layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
+
+use crate::config::{Config, LogFormat, Traces};
+
+/// Keeps traces flowing; flushes them when asked to stop.
+#[derive(Debug)]
+#[must_use = "traces are flushed by `stop`"]
+pub struct Telemetry {
+    traces: Option<SdkTracerProvider>,
+}
+
+/// Sets up logs and traces for the whole process. Call it before the runtime starts: the exporter
+/// brings its own thread.
+///
+/// # Errors
+/// When it was done before, or the collector's address cannot be used.
+pub fn start(config: &Config, logs: BoxMakeWriter) -> anyhow::Result<Telemetry> {
+    let traces = config.traces.as_ref();
+    let traces = traces.map(|traces| provider(config, traces)).transpose()?;
+    let layer = traces.as_ref().map(|provider| {
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("highwater"));
+        // What the exporter does is not traced, or every export would cause another.
+        layer.with_filter(filter_fn(|meta| meta.target().starts_with("highwater")))
+    });
+    let text = fmt::layer().with_writer(logs);
+    let text = match config.log.format {
+        LogFormat::Json => text.json().flatten_event(true).boxed(),
+        LogFormat::Text => text.compact().with_ansi(false).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(text.with_filter(EnvFilter::try_new(&config.log.level)?))
+        .with(layer)
+        .try_init()?;
+    Ok(Telemetry { traces })
+}
+
+fn provider(config: &Config, traces: &Traces) -> anyhow::Result<SdkTracerProvider> {
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_endpoint(format!(
+            "{}/v1/traces",
+            traces.endpoint.trim_end_matches('/')
+        ))
+        .build()?;
+    let resource = Resource::builder()
+        .with_service_name("highwater")
+        .with_attribute(opentelemetry::KeyValue::new(
+            "service.instance.id",
+            config.node.to_string(),
+        ))
+        .build();
+    let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(traces.sample_ratio)));
+    Ok(SdkTracerProvider::builder()
+        .with_resource(resource)
+        .with_sampler(sampler)
+        .with_batch_exporter(exporter)
+        .build())
+}
+
+impl Telemetry {
+    /// Sends what is left to the collector. Blocks.
+    pub fn stop(self) {
+        if let Some(Err(error)) = self.traces.map(|traces| traces.shutdown()) {
+            tracing::warn!(%error, "the last traces did not reach the collector");
+        }
+    }
+}
