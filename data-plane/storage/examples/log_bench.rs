@@ -99,7 +99,7 @@ async fn start(shard: &ShardLog, indexes: std::ops::Range<u64>, payload: &Bytes)
     let (done, durable) = oneshot::channel();
     let on_durable = Box::new(move |result: std::io::Result<()>| {
         result.expect("the disk is well");
-        drop(done.send(()));
+        done.send(()).expect("every append is waited for");
     });
     shard
         .append(entries, on_durable)

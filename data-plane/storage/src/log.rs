@@ -18,7 +18,7 @@
 //!             4     4            1      3       4
 //! ```
 //!
-//! Everything is little-endian; [`mod@format`] has the bodies. The numbers of kinds and of the format are
+//! Everything is little-endian; `log/format.rs` has the bodies. The numbers of kinds and of the format are
 //! never reused.
 //!
 //! # What holds

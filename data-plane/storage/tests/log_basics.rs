@@ -113,6 +113,11 @@ fn the_cache_is_bounded_and_what_left_it_is_read_from_disk() {
         }
         assert!(log.usage().cache_bytes <= 20_000, "{:?}", log.usage());
         assert!(log.usage().segments > 1);
+        assert_eq!(shards[0].read_cached(0..200, usize::MAX), None);
+        assert_eq!(
+            shards[0].read_cached(195..200, 300),
+            Some(entries(1, 195..198, 100))
+        );
         for shard in &shards {
             assert_eq!(
                 shard.read(0..200, usize::MAX).unwrap(),

@@ -85,6 +85,15 @@ impl Plan {
         });
     }
 
+    /// The entries of a plan that begins in memory, and so is there altogether.
+    pub(super) fn into_cached(self) -> Vec<Entry> {
+        assert!(
+            self.chunks.is_empty(),
+            "what is in memory reaches to the end of the log"
+        );
+        self.cached
+    }
+
     pub(super) fn read(self, shard: ShardId) -> io::Result<Vec<Entry>> {
         let count = self
             .chunks

@@ -197,6 +197,18 @@ impl ShardLog {
         plan.read(self.memory.shard)
     }
 
+    /// [`ShardLog::read`] if no disk is needed for its first entry, and as far as none is; otherwise nothing.
+    /// It never blocks, so a task may try it before it moves to a thread that may.
+    pub fn read_cached(&self, range: Range<u64>, bytes_max: usize) -> Option<Vec<Entry>> {
+        let front = self.memory.front();
+        let start = range.start.max(front.live().start);
+        if start < range.end.min(front.cached_from()) {
+            return None;
+        }
+        let plan = Plan::new(&front, start..range.end, bytes_max, &self.shared.segments);
+        Some(plan.into_cached())
+    }
+
     async fn permit(&self) -> io::Result<mpsc::Permit<'_, Command>> {
         if let Some(error) = self.shared.refusal() {
             return Err(error);
