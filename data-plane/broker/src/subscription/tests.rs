@@ -342,36 +342,29 @@ async fn a_topic_can_be_followed_before_it_exists() {
 
 #[tokio::test]
 async fn a_reader_starts_where_it_asks_to() {
-    for shards in [1, 3] {
-        let world = World::new(shards);
-        for number in 0..10 {
-            world.time_ms.store(1_000 + number * 10, Ordering::Relaxed);
-            world.publish("a/1", &number.to_string()).await;
-        }
-        for filters in [&["a/1"][..], &["a/+"][..]] {
-            for (from, first) in [
-                ("earliest", 0),
-                ("last:3", 7),
-                ("last:0", 10),
-                ("last:100", 0),
-                ("time:1045", 5),
-                ("time:1050", 5),
-                ("time:0", 0),
-                ("time:9999", 10),
-                ("retained", 9),
-                ("latest", 10),
-            ] {
-                let mut reader = world.subscribe(filters, from).await;
-                let expected: Vec<String> = (first..10).map(|n| n.to_string()).collect();
-                assert_eq!(reader.payloads().await, expected, "{from} of {filters:?}");
-                world.publish("a/1", "live").await;
-                assert_eq!(reader.payloads().await, ["live"], "{from} of {filters:?}");
-                world.delete("a/1").await;
-                for number in 0..10 {
-                    world.time_ms.store(1_000 + number * 10, Ordering::Relaxed);
-                    world.publish("a/1", &number.to_string()).await;
-                }
+    for (from, first) in [
+        ("earliest", 0),
+        ("last:3", 7),
+        ("last:0", 10),
+        ("last:100", 0),
+        ("time:1045", 5),
+        ("time:1050", 5),
+        ("time:0", 0),
+        ("time:9999", 10),
+        ("retained", 9),
+        ("latest", 10),
+    ] {
+        for (shards, filters) in [(1, ["a/1"]), (1, ["a/+"]), (3, ["a/1"]), (3, ["a/+"])] {
+            let world = World::new(shards);
+            for number in 0..10 {
+                world.time_ms.store(1_000 + number * 10, Ordering::Relaxed);
+                world.publish("a/1", &number.to_string()).await;
             }
+            let mut reader = world.subscribe(&filters, from).await;
+            let expected: Vec<String> = (first..10).map(|n| n.to_string()).collect();
+            assert_eq!(reader.payloads().await, expected, "{from} of {filters:?}");
+            world.publish("a/1", "live").await;
+            assert_eq!(reader.payloads().await, ["live"], "{from} of {filters:?}");
         }
     }
 }
@@ -390,7 +383,8 @@ async fn retained_is_the_last_record_of_each_topic_then_all_that_follow() {
     assert_eq!(gaps, []);
     let mut payloads: Vec<&str> = records.iter().map(|r| r.payload.as_str()).collect();
     payloads.sort_unstable();
-    assert_eq!(payloads, ["a/1 4", "a/2 4", "a/3 4", "live"]);
+    // What was the last value of `a/2` when the subscription was opened no longer is.
+    assert_eq!(payloads, ["a/1 4", "a/3 4", "live"]);
 }
 
 #[tokio::test]

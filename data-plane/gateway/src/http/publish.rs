@@ -18,7 +18,7 @@ use axum::{
     extract::{Path, State, rejection::PathRejection},
     http::{
         HeaderMap, HeaderName, HeaderValue, StatusCode, Uri,
-        header::{CONTENT_ENCODING, CONTENT_TYPE, IF_MATCH},
+        header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT, IF_MATCH},
     },
     response::{IntoResponse, Response},
 };
@@ -27,7 +27,9 @@ use highwater_broker::{Refusal, Result};
 use highwater_proto::{
     ErrorCode,
     client::{Header, Message, PublishRequest, PublishResult},
+    limits::REQUEST_BYTES_MAX,
 };
+use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::{
@@ -86,7 +88,7 @@ fn created(result: &PublishResult) -> Response {
 pub async fn read_body(
     door: &Door,
     headers: &HeaderMap,
-    body: Body,
+    mut body: Body,
     bytes_max: usize,
 ) -> Result<Bytes> {
     if headers
@@ -95,22 +97,38 @@ pub async fn read_body(
     {
         return Err(invalid("the body of a publish has no content encoding"));
     }
-    let too_large = || {
+    let read = async {
+        if body.size_hint().lower() <= bytes_max as u64 {
+            match Limited::new(&mut body, bytes_max).collect().await {
+                Ok(body) => return Ok(body.to_bytes()),
+                Err(error) if error.is::<LengthLimitError>() => {}
+                Err(_) => return Err(invalid("the body ended before it was complete")),
+            }
+        }
+        // A client that waits for permission has sent nothing, and need not.
+        if !headers.contains_key(EXPECT) {
+            discard(&mut body).await;
+        }
         let message = format!("the body has at most {bytes_max} bytes");
-        Refusal::new(ErrorCode::PayloadTooLarge, message)
+        Err(Refusal::new(ErrorCode::PayloadTooLarge, message))
     };
-    if http_body::Body::size_hint(&body).lower() > bytes_max as u64 {
-        return Err(too_large());
-    }
-    let collect = Limited::new(body, bytes_max).collect();
-    match tokio::time::timeout(door.options.body_timeout, collect).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(invalid("the body ended before it was complete")),
-        Err(_) => Err(Refusal::new(
-            ErrorCode::Timeout,
-            "the body did not come in time",
-        )),
+    let in_time = tokio::time::timeout(door.options.body_timeout, read).await;
+    in_time.unwrap_or_else(|_| {
+        let message = "the body did not come in time";
+        Err(Refusal::new(ErrorCode::Timeout, message))
+    })
+}
+
+/// Reads on for a while: closing a connection with unread data resets it, and many clients would
+/// lose the answer that tells them why.
+async fn discard(body: &mut Body) {
+    let mut left = REQUEST_BYTES_MAX;
+    while let Some(Ok(frame)) = body.frame().await {
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        match left.checked_sub(bytes) {
+            Some(less) => left = less,
+            None => return,
+        }
     }
 }
 

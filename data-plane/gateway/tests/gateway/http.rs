@@ -1,0 +1,6 @@
+//! HTTP under `/v1`.
+
+mod page;
+mod publish;
+mod refusals;
+mod topics;

@@ -1,0 +1,6 @@
+//! The gateway over real sockets and a made-up shard: what the wire contract says, line by line.
+
+mod grpc;
+mod http;
+mod port;
+mod stage;

@@ -1,0 +1,242 @@
+//! A gateway on a port of its own, its shards, and the keys to it.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use highwater_broker::{
+    Broker,
+    catalogue::{ApiKey, Catalogue, KeyHasher, Operation, Permissions, Policy, Project},
+    fake::FakeShard,
+    handle::TopicPolicy,
+    tail::Tail,
+};
+use highwater_gateway::{Gateway, Options};
+use highwater_proto::{
+    client::highwater_client::HighwaterClient,
+    ids::{KeyId, ProjectId, ShardId, TenantId},
+    names::TopicFilter,
+};
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde_json::Value;
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+/// How long anything may take before a test gives up.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+const SECRET: &[u8] = b"a secret of the cluster";
+
+pub struct Stage {
+    pub address: SocketAddr,
+    pub shards: Vec<FakeShard>,
+    pub broker: Arc<Broker>,
+    pub gateway: Gateway,
+    pub project: Project,
+    pub stranger: Project,
+    pub time_ms: Arc<AtomicU64>,
+    pub shutdown: CancellationToken,
+    /// May do everything.
+    pub key: String,
+    /// May publish to `a/#` and read `a/b`, and nothing else.
+    pub narrow_key: String,
+    /// May do everything in another project.
+    pub strangers_key: String,
+    keys: Vec<ApiKey>,
+    http: reqwest::Client,
+    running: JoinSet<()>,
+}
+
+impl Stage {
+    pub async fn open() -> Stage {
+        Stage::with(1, Options::default(), None).await
+    }
+
+    pub async fn with(
+        shards: u32,
+        options: Options,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> Stage {
+        let time_ms = Arc::new(AtomicU64::new(1_000_000));
+        let clock: highwater_gateway::Clock = {
+            let time_ms = time_ms.clone();
+            Arc::new(move || time_ms.load(Ordering::Relaxed))
+        };
+        let mut running = JoinSet::new();
+        let shards: Vec<FakeShard> = (0..shards)
+            .map(|id| {
+                let (shard, run) = FakeShard::new(ShardId(id), Tail::default(), clock.clone());
+                running.spawn(run);
+                shard
+            })
+            .collect();
+        let ids: Vec<ShardId> = shards.iter().map(|s| s.handle().id()).collect();
+        let tenant = TenantId::generate();
+        let mut project = Project::new(ProjectId::generate(), tenant, "ours", ids.clone());
+        let must_exist = TopicPolicy {
+            must_exist: true,
+            ..Default::default()
+        };
+        let policy = Policy {
+            topic: must_exist,
+            ..Default::default()
+        };
+        project.policies = vec![(filter("made/#"), policy)];
+        let stranger = Project::new(ProjectId::generate(), tenant, "theirs", ids);
+        let everything = [Operation::Publish, Operation::Subscribe, Operation::Manage];
+        let all = Permissions::new([(everything.to_vec(), filter("#"))]);
+        let narrow = Permissions::new([
+            (vec![Operation::Publish], filter("a/#")),
+            (vec![Operation::Subscribe], filter("a/b")),
+        ]);
+        let (key, a) = make_key(project.id, all.clone());
+        let (narrow_key, b) = make_key(project.id, narrow);
+        let (strangers_key, c) = make_key(stranger.id, all);
+        let keys = vec![a, b, c];
+        let catalogue = Catalogue::new([project.clone(), stranger.clone()], keys.clone());
+        let handles = shards.iter().map(|s| s.handle().clone()).collect();
+        let broker = Arc::new(Broker::new(SECRET, catalogue, handles));
+        let gateway = Gateway::new(broker.clone(), clock, options);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let serving = {
+            let (gateway, shutdown) = (gateway.clone(), shutdown.clone());
+            async move { gateway.serve(listener, tls, shutdown).await.unwrap() }
+        };
+        running.spawn(serving);
+        Stage {
+            address,
+            shards,
+            broker,
+            gateway,
+            project,
+            stranger,
+            time_ms,
+            shutdown,
+            key,
+            narrow_key,
+            strangers_key,
+            keys,
+            // Answers are looked at as they come.
+            http: reqwest::Client::builder().no_gzip().build().unwrap(),
+            running,
+        }
+    }
+
+    /// Takes the keys of our project away.
+    pub fn revoke_keys(&self) {
+        let keys = self.keys.iter().filter(|k| k.project != self.project.id);
+        let projects = [self.project.clone(), self.stranger.clone()];
+        self.broker
+            .set_catalogue(Catalogue::new(projects, keys.cloned()));
+    }
+
+    /// Waits until the gateway has stopped; the shards go on.
+    pub async fn stopped(&mut self) {
+        self.shutdown.cancel();
+        within(self.running.join_next()).await.unwrap().unwrap();
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// A request with the key that may do everything.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http
+            .request(method, self.url(path))
+            .bearer_auth(&self.key)
+    }
+
+    /// A request without a credential.
+    pub fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, self.url(path))
+    }
+
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.request(Method::GET, path)
+    }
+
+    pub fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> RequestBuilder {
+        self.request(Method::POST, path).body(body)
+    }
+
+    /// Publishes over HTTP and gives the result.
+    pub async fn publish(&self, topic: &str, payload: &str) -> Value {
+        let path = format!("/v1/messages/{topic}");
+        let request = self
+            .post(&path, payload.to_owned())
+            .header("content-type", "text/plain");
+        expect(request, StatusCode::CREATED).await
+    }
+
+    /// A gRPC client, which sends the key by itself.
+    pub async fn grpc(&self) -> HighwaterClient<Channel> {
+        let endpoint = Channel::from_shared(format!("http://{}", self.address)).unwrap();
+        HighwaterClient::new(within(endpoint.connect()).await.unwrap())
+    }
+
+    /// A gRPC request with the key that may do everything.
+    pub fn call<T>(&self, message: T) -> tonic::Request<T> {
+        with_key(message, &self.key)
+    }
+}
+
+pub fn with_key<T>(message: T, key: &str) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    let value = format!("Bearer {key}").parse().unwrap();
+    request.metadata_mut().insert("authorization", value);
+    request
+}
+
+fn make_key(project: ProjectId, permissions: Permissions) -> (String, ApiKey) {
+    let id = KeyId::generate();
+    let (text, secret_hash) = KeyHasher::new(SECRET).make_key(id, &[7; 32]);
+    let key = ApiKey {
+        id,
+        project,
+        secret_hash,
+        permissions: Arc::new(permissions),
+    };
+    (text, key)
+}
+
+fn filter(text: &str) -> TopicFilter {
+    TopicFilter::try_from(text).unwrap()
+}
+
+/// Sends a request, checks its status and reads its JSON.
+pub async fn expect(request: RequestBuilder, status: StatusCode) -> Value {
+    let response = within(request.send()).await.unwrap();
+    let (got, url) = (response.status(), response.url().clone());
+    let text = within(response.text()).await.unwrap();
+    assert_eq!(got, status, "{url}: {text}");
+    serde_json::from_str(&text).unwrap_or(Value::Null)
+}
+
+/// Sends a request that must be refused with this code, as a problem document.
+pub async fn refused(request: RequestBuilder, code: &str) -> Value {
+    let response = within(request.send()).await.unwrap();
+    let url = response.url().clone();
+    let status = response.status().as_u16();
+    let content_type = response.headers().get("content-type").cloned();
+    let text = within(response.text()).await.unwrap();
+    let problem: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{url}: {text}"));
+    assert_eq!(problem["code"], code, "{url}: {text}");
+    assert_eq!(problem["status"], status);
+    assert_eq!(content_type.unwrap(), "application/problem+json");
+    problem
+}
+
+/// Waits for something that must happen soon.
+pub async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, what)
+        .await
+        .expect("it happens in time")
+}
