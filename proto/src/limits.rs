@@ -52,6 +52,8 @@ pub const SNAPSHOT_CHUNK_BYTES_MAX: usize = 1 << 20;
 pub const TAIL_BYTES_MAX: usize = 16 << 20;
 /// Applied records of a node that may wait for a checkpoint, in bytes.
 pub const CHECKPOINT_BYTES: usize = 64 << 20;
+/// Applied records of one shard that may wait for a checkpoint, in bytes; at this point applying waits.
+pub const PENDING_BYTES_MAX: usize = 4 * CHECKPOINT_BYTES;
 /// Bytes of one stored block of records; a single record may exceed it.
 pub const BLOCK_BYTES_MAX: usize = 32 << 10;
 /// Runs of records in one chunk of a project's feed.

@@ -184,6 +184,7 @@ impl Cluster {
             sizes: config.sizes.clone(),
             blocking: config.blocking,
             metrics,
+            store_failure: Arc::default(),
             tasks: tasks.clone(),
         };
         let cluster = Cluster {
@@ -241,6 +242,8 @@ impl Cluster {
         let maintenance = &self.maintenance;
         self.tasks
             .spawn("checkpoint", maintenance.clone().checkpoint_forever());
+        self.tasks
+            .spawn("disk failure", maintenance.clone().stop_on_log_failure());
         let retention = config.retention.clone();
         self.tasks
             .spawn("retention", maintenance.clone().retain_forever(retention));
@@ -285,11 +288,7 @@ impl Cluster {
                 .iter()
                 .map(|link| (link.peer(), link.is_up()))
                 .collect(),
-            storage_failure: self
-                .maintenance
-                .log
-                .failure()
-                .map(|failure| failure.to_string()),
+            storage_failure: self.maintenance.failure(),
         }
     }
 

@@ -1,9 +1,10 @@
 //! Applies committed entries: storage first, then the tail, then the proposer is told.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use futures_util::{Stream, TryStreamExt};
 use highwater_broker::tail::Tail;
+use highwater_proto::limits::PENDING_BYTES_MAX;
 use highwater_storage::{
     snapshot::{Installer, ShardSnapshot},
     store::ShardStore,
@@ -20,6 +21,9 @@ use crate::{
         log_id_to_log, stored_from_bytes, stored_to_bytes,
     },
 };
+
+/// How long to wait for a checkpoint before looking again.
+const PENDING_PAUSE: Duration = Duration::from_millis(5);
 
 /// The data of a snapshot: one that can be read here, or one that was received.
 pub enum SnapshotData {
@@ -71,6 +75,10 @@ impl RaftStateMachine<Types> for Machine {
         S: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
     {
         while let Some((entry, responder)) = entries.try_next().await? {
+            // A checkpoint that is slower than the writers holds them up, here and not in memory.
+            while self.store.pending_bytes() > PENDING_BYTES_MAX {
+                tokio::time::sleep(PENDING_PAUSE).await;
+            }
             let id = log_id_to_log(&entry.log_id);
             let outcome = match entry.payload {
                 EntryPayload::Blank => {

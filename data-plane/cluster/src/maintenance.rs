@@ -1,7 +1,10 @@
 //! What a node does on its own account: checkpoints, letting go of old log, retention, election hints,
-//! and giving leaderships back to the nodes that should have them.
+//! giving leaderships back to the nodes that should have them, and stopping when its disk fails.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use highwater_broker::catalogue::Retention;
 use highwater_proto::{
@@ -73,6 +76,8 @@ pub struct Maintenance {
     pub blocking: Blocking,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Why the store cannot be written any more, if so.
+    pub store_failure: Arc<OnceLock<String>>,
     /// Where the tasks run.
     pub tasks: Tasks,
 }
@@ -114,10 +119,35 @@ impl Maintenance {
                 true
             }
             Err(error) => {
-                // The log still holds everything; the node can go on, but not for ever.
+                // The log still holds everything, but memory does not hold everything for ever.
                 tracing::error!(%error, "the checkpoint failed");
+                let _ = self.store_failure.set(error.to_string());
+                self.stop_replicas().await;
                 false
             }
+        }
+    }
+
+    /// Waits for the log to fail, and takes this node out of the groups when it does: a leader that
+    /// cannot write must not look alive.
+    pub async fn stop_on_log_failure(self) {
+        let mut failure = self.log.watch_failure();
+        if failure.wait_for(Option::is_some).await.is_ok() {
+            tracing::error!(failure = ?self.log.failure(), "the log failed; this node steps down");
+            self.stop_replicas().await;
+        }
+    }
+
+    /// Why this node cannot write any more, if so.
+    pub fn failure(&self) -> Option<String> {
+        let log = self.log.failure().map(|failure| failure.to_string());
+        log.or_else(|| self.store_failure.get().cloned())
+    }
+
+    async fn stop_replicas(&self) {
+        for replica in &self.replicas {
+            // One that failed on its own has stopped already.
+            let _ = replica.raft.shutdown().await;
         }
     }
 

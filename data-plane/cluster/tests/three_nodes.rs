@@ -17,10 +17,13 @@ use highwater_cluster::{
     Blocking, Cluster, ClusterConfig, PeerAddress, Sizes, TcpTransport, Transport,
 };
 use highwater_proto::{
-    ids::{NodeId, ProjectId},
+    ids::{NodeId, ProjectId, ShardId},
     names::TopicName,
 };
-use highwater_storage::{disk::fault::FaultDisk, kv::memory::MemoryKv};
+use highwater_storage::{
+    disk::fault::{FaultDisk, Operation},
+    kv::memory::MemoryKv,
+};
 use tokio::net::TcpListener;
 
 const PROJECT: ProjectId = ProjectId::from_bytes([1; 16]);
@@ -41,10 +44,15 @@ struct Node {
 struct Group {
     nodes: Vec<Node>,
     members: Vec<PeerAddress>,
+    sizes: Sizes,
 }
 
 impl Group {
     async fn start(size: u64) -> Group {
+        Group::start_with(size, Sizes::default()).await
+    }
+
+    async fn start_with(size: u64, sizes: Sizes) -> Group {
         let _ = tracing_subscriber::fmt().with_test_writer().try_init();
         let mut listeners = Vec::new();
         for _ in 0..size {
@@ -62,6 +70,7 @@ impl Group {
         let mut group = Group {
             nodes: Vec::new(),
             members,
+            sizes,
         };
         for (i, listener) in listeners.into_iter().enumerate() {
             let address = address(&listener);
@@ -93,7 +102,7 @@ impl Group {
             kv: disks.kv.clone(),
             clock: Arc::new(|| CLOCK_MS.fetch_add(1, Ordering::Relaxed)),
             retention: Arc::new(|_, _| Default::default()),
-            sizes: Sizes::default(),
+            sizes: self.sizes.clone(),
             blocking: Blocking::Threads,
             seed: index as u64,
         };
@@ -118,6 +127,12 @@ impl Group {
 
     fn shard(&self, node: usize, shard: usize) -> ShardHandle {
         self.nodes[node].cluster.as_ref().unwrap().handles()[shard].clone()
+    }
+
+    /// Index of the oldest entry that a node's log of shard 0 still has.
+    fn oldest(&self, node: usize) -> u64 {
+        let cluster = self.nodes[node].cluster.as_ref().unwrap();
+        cluster.log().shard(ShardId(0)).live().start
     }
 
     fn leader(&self, node: usize, shard: usize) -> usize {
@@ -256,4 +271,87 @@ async fn leaderships_are_handed_over() {
     assert_eq!(cluster.hand_over(DEADLINE).await, 0);
     let outcomes = put(&group.shard(node, 0), vec![publish("a", "x".into(), None)]).await;
     assert!(outcomes[0].is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_was_away_too_long_catches_up_from_a_snapshot() {
+    let mut sizes = Sizes {
+        checkpoint_bytes: 20_000,
+        log_bytes_kept: 1,
+        ..Sizes::default()
+    };
+    sizes.log.segment_bytes = 64 << 10;
+    let mut group = Group::start_with(3, sizes).await;
+    let away = (group.leader(0, 0) + 1) % 3;
+    let here = (away + 1) % 3;
+    let mut expected = Vec::new();
+    group.stop(away).await;
+    let since = group.oldest(here);
+    let until = tokio::time::Instant::now() + DEADLINE;
+    // Until the log this replica would need is gone.
+    while group.oldest(here) <= since + 20 {
+        assert!(
+            tokio::time::Instant::now() < until,
+            "the log is never purged"
+        );
+        let publishes: Vec<Publish> = (0..20)
+            .map(|i| {
+                publish(
+                    "a",
+                    format!("{}-{}", expected.len() + i, "x".repeat(200)),
+                    None,
+                )
+            })
+            .collect();
+        let messages = publishes
+            .iter()
+            .map(|p| String::from_utf8(p.message.to_vec()).unwrap());
+        expected.extend(messages.collect::<Vec<_>>());
+        put(&group.shard(here, 0), publishes).await;
+    }
+    group.restart(away).await;
+    group.wait_ready().await;
+    assert!(contents(&group.shard(away, 0), "a").await == expected);
+    let last = vec![publish("a", "last".into(), None)];
+    put(&group.shard(away, 0), last).await;
+    expected.push("last".into());
+    assert!(contents(&group.shard(away, 0), "a").await == expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_disk_fails_steps_down_and_says_so() {
+    let group = Group::start(3).await;
+    let failing = group.leader(0, 0);
+    let other = (failing + 1) % 3;
+    put(&group.shard(other, 0), vec![publish("a", "0".into(), None)]).await;
+    group.nodes[failing]
+        .disks
+        .log
+        .fail_after(Operation::Sync, 0, 5);
+    let mut acked = vec!["0".to_owned()];
+    for i in 1..10 {
+        // One may be caught by the failure: its outcome is not known, and it says so.
+        let publishes = vec![publish("a", i.to_string(), Some(i))];
+        let mut outcome = group
+            .shard(other, 0)
+            .publish(publishes.clone())
+            .await
+            .unwrap()
+            .await;
+        while !matches!(outcome, Ok(Ok(_))) {
+            let again = group
+                .shard(other, 0)
+                .publish(publishes.clone())
+                .await
+                .unwrap();
+            outcome = again.await;
+        }
+        acked.push(i.to_string());
+    }
+    assert_eq!(contents(&group.shard(other, 0), "a").await, acked);
+    let health = group.nodes[failing].cluster.as_ref().unwrap().health();
+    assert!(
+        !health.is_ready() && health.storage_failure.is_some(),
+        "{health:?}"
+    );
 }
