@@ -85,6 +85,11 @@ impl FakeShard {
         self.held.send_replace(hold);
     }
 
+    /// Publishes and deletions that are held back, or in the queue.
+    pub fn waiting(&self) -> usize {
+        self.handle.waiting_writes()
+    }
+
     /// Refuses writes, or takes them again.
     pub fn refuse(&self, refusal: Option<Refusal>) {
         self.store.lock().refusal = refusal;

@@ -332,6 +332,11 @@ impl ShardHandle {
         self.id
     }
 
+    /// Requests that change the shard and wait in its queue.
+    pub fn waiting_writes(&self) -> usize {
+        self.writes.max_capacity() - self.writes.capacity()
+    }
+
     /// The newest records of the shard.
     pub fn tail(&self) -> &Arc<Tail> {
         &self.tail

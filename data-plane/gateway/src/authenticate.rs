@@ -103,7 +103,7 @@ impl Session {
     }
 
     /// Resolves when the catalogue has changed. May be dropped and asked again.
-    pub async fn changed(&mut self) {
+    pub async fn changed(&self) {
         let mut changes = self.changes.clone();
         if changes.changed().await.is_err() {
             // The broker is gone, and with it every stream.

@@ -23,14 +23,15 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, k
 /// What a subscriber has allowed to be sent. A kind that was not given at first never runs out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Credit {
-    messages: Option<u64>,
-    bytes: Option<u64>,
+    messages: Option<i64>,
+    /// Below zero after a record that was larger than what was left: the debt is paid first.
+    bytes: Option<i64>,
 }
 
 impl Credit {
     /// The credit a subscription starts with; 0 leaves a kind unlimited.
     pub fn new(messages: u64, bytes: u64) -> Credit {
-        let limited = |amount| (amount > 0).then_some(amount);
+        let limited = |amount| (amount > 0).then_some(clamp(amount));
         Credit {
             messages: limited(messages),
             bytes: limited(bytes),
@@ -39,19 +40,23 @@ impl Credit {
 
     /// Adds to the kinds that are in use.
     pub fn add(&mut self, messages: u64, bytes: u64) {
-        let add = |left: &mut Option<u64>, more| {
-            if let Some(left) = left {
-                *left = left.saturating_add(more);
-            }
-        };
-        add(&mut self.messages, messages);
-        add(&mut self.bytes, bytes);
+        let add = |left: i64, more| left.saturating_add(clamp(more));
+        self.messages = self.messages.map(|left| add(left, messages));
+        self.bytes = self.bytes.map(|left| add(left, bytes));
+    }
+
+    /// Takes what was sent.
+    pub fn spend(&mut self, messages: u64, bytes: u64) {
+        let spend = |left: i64, amount| left.saturating_sub(clamp(amount));
+        self.messages = self.messages.map(|left| spend(left, messages));
+        self.bytes = self.bytes.map(|left| spend(left, bytes));
     }
 
     /// How much the next delivery may hold, or nothing when the credit is used up.
     pub fn limits(&self) -> Option<PageLimits> {
-        let left = |kind: Option<u64>, max: usize| {
-            kind.map_or(max, |left| usize::try_from(left).unwrap_or(max).min(max))
+        let left = |kind: Option<i64>, max: usize| {
+            let left = kind.map_or(max, |left| usize::try_from(left).unwrap_or(0));
+            left.min(max)
         };
         let limits = PageLimits {
             records: left(self.messages, PAGE_RECORDS_MAX),
@@ -59,17 +64,10 @@ impl Credit {
         };
         (limits.records > 0 && limits.bytes > 0).then_some(limits)
     }
+}
 
-    /// Takes what was sent. The last record may be larger than what was left.
-    pub fn spend(&mut self, messages: u64, bytes: u64) {
-        let spend = |left: &mut Option<u64>, amount| {
-            if let Some(left) = left {
-                *left = left.saturating_sub(amount);
-            }
-        };
-        spend(&mut self.messages, messages);
-        spend(&mut self.bytes, bytes);
-    }
+fn clamp(amount: u64) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX)
 }
 
 /// The number of records of a delivery and the bytes of their messages.
@@ -246,3 +244,6 @@ fn put_text(buf: &mut BytesMut, tag: u32, text: &str) {
     put_key(buf, tag, WireType::LengthDelimited, text.len() as u64);
     buf.put_slice(text.as_bytes());
 }
+
+#[cfg(test)]
+mod tests;

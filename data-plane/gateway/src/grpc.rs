@@ -8,6 +8,7 @@ mod until_draining;
 
 use std::sync::Arc;
 
+use axum::{extract::State, middleware::Next};
 use futures_util::FutureExt;
 use highwater_broker::{
     catalogue::{Operation, Principal},
@@ -23,10 +24,7 @@ use highwater_proto::{
     limits::REQUEST_BYTES_MAX,
     names::TopicName,
 };
-use http::HeaderMap;
-use tonic::{
-    Request, Response, Status, Streaming, codec::CompressionEncoding, metadata::MetadataMap,
-};
+use tonic::{Request, Response, Status, Streaming, codec::CompressionEncoding};
 use tonic_health::{
     pb::health_server::HealthServer,
     server::{HealthReporter, HealthService},
@@ -64,9 +62,11 @@ pub(crate) fn router(door: &Arc<Door>, health: &Health) -> axum::Router {
         .build_v1alpha()
         .expect("the descriptors are our own");
     let health = HealthServer::new(HealthService::from_health_reporter(health.reporter.clone()));
+    let authenticated = axum::middleware::from_fn_with_state(door.clone(), authenticate_call);
     let ours = tonic::service::Routes::new(service)
         .prepare()
-        .into_axum_router();
+        .into_axum_router()
+        .layer(authenticated);
     let others = tonic::service::Routes::new(health)
         .add_service(reflection_v1)
         .add_service(reflection_v1alpha)
@@ -111,16 +111,35 @@ struct Service {
 }
 
 impl Service {
-    fn authenticate(&self, metadata: &MetadataMap) -> Result<Principal, Status> {
-        let headers: &HeaderMap = metadata.as_ref();
-        authenticate(&self.door.broker, headers).map_err(|refusal| self.refuse(refusal))
-    }
-
     /// Counts a refusal and makes it a status.
     fn refuse(&self, refusal: highwater_broker::Refusal) -> Status {
         self.door.metrics.refused(Protocol::Grpc, &refusal);
         to_status(&refusal)
     }
+}
+
+/// Checks the credential of a call before anything of its message is read.
+async fn authenticate_call(
+    State(door): State<Arc<Door>>,
+    mut request: axum::extract::Request,
+    next: Next,
+) -> axum::response::Response {
+    match authenticate(&door.broker, request.headers()) {
+        Ok(principal) => {
+            request.extensions_mut().insert(principal);
+            next.run(request).await
+        }
+        Err(refusal) => {
+            door.metrics.refused(Protocol::Grpc, &refusal);
+            to_status(&refusal).into_http()
+        }
+    }
+}
+
+/// Who makes a call.
+fn principal<T>(request: &Request<T>) -> Result<Principal, Status> {
+    let unknown = || Status::internal("the call was not authenticated");
+    request.extensions().get().cloned().ok_or_else(unknown)
 }
 
 #[tonic::async_trait]
@@ -133,7 +152,7 @@ impl Highwater for Service {
         request: Request<PublishRequest>,
     ) -> Result<Response<PublishResult>, Status> {
         let deadline = Deadline::of(request.metadata());
-        let principal = self.authenticate(request.metadata())?;
+        let principal = principal(&request)?;
         let publish = publish_one(&self.door, Protocol::Grpc, &principal, request.into_inner());
         let published = deadline.run(publish).await?;
         // The funnel has counted it.
@@ -164,7 +183,7 @@ impl Highwater for Service {
 
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Frame>, Status> {
         let deadline = Deadline::of(request.metadata());
-        let principal = self.authenticate(request.metadata())?;
+        let principal = principal(&request)?;
         let stop = Connection::of(request.extensions()).draining;
         let request = request.into_inner();
         let page = async {
@@ -188,7 +207,7 @@ impl Highwater for Service {
         request: Request<GetTopicRequest>,
     ) -> Result<Response<Topic>, Status> {
         let deadline = Deadline::of(request.metadata());
-        let principal = self.authenticate(request.metadata())?;
+        let principal = principal(&request)?;
         let describe = async {
             let topic = TopicName::try_from(request.get_ref().topic.as_str())?;
             principal.require(Operation::Subscribe, &topic)?;

@@ -98,6 +98,11 @@ impl Publisher {
                     }
                     // What was not taken yet is the publisher's to send elsewhere.
                     () = draining.cancelled(), if taking => taking = false,
+                    () = session.changed(), if taking => {
+                        if let Err(refusal) = session.refresh(&door.broker) {
+                            break Some(refuse(&door, &refusal));
+                        }
+                    }
                     request = requests.message(), if has_room => match request {
                         Ok(Some(request)) => match session.refresh(&door.broker) {
                             Ok(who) => {

@@ -1,13 +1,6 @@
 //! A gateway on a port of its own, its shards, and the keys to it.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use highwater_broker::{
     Broker,
@@ -39,7 +32,6 @@ pub struct Stage {
     pub gateway: Gateway,
     pub project: Project,
     pub stranger: Project,
-    pub time_ms: Arc<AtomicU64>,
     pub shutdown: CancellationToken,
     /// May do everything.
     pub key: String,
@@ -62,11 +54,7 @@ impl Stage {
         options: Options,
         tls: Option<Arc<rustls::ServerConfig>>,
     ) -> Stage {
-        let time_ms = Arc::new(AtomicU64::new(1_000_000));
-        let clock: highwater_gateway::Clock = {
-            let time_ms = time_ms.clone();
-            Arc::new(move || time_ms.load(Ordering::Relaxed))
-        };
+        let clock: highwater_gateway::Clock = Arc::new(|| 1_000_000);
         let mut running = JoinSet::new();
         let shards: Vec<FakeShard> = (0..shards)
             .map(|id| {
@@ -117,7 +105,6 @@ impl Stage {
             gateway,
             project,
             stranger,
-            time_ms,
             shutdown,
             key,
             narrow_key,

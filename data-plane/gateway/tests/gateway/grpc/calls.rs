@@ -178,29 +178,6 @@ async fn a_full_shard_says_when_to_retry() {
 }
 
 #[tokio::test]
-async fn a_deadline_is_honoured() {
-    let stage = Stage::open().await;
-    let mut client = stage.grpc().await;
-    stage.shards[0].hold(true);
-    let mut request = stage.call(publish("a", "x"));
-    // As metadata, so that only the server looks at it.
-    request
-        .metadata_mut()
-        .insert("grpc-timeout", "50m".parse().unwrap());
-    let status = within(client.publish(request)).await.unwrap_err();
-    assert_refused(&status, Code::DeadlineExceeded, "timeout");
-    let mut request = stage.call(ReadRequest {
-        wait_ms: 60_000,
-        ..read("a", "")
-    });
-    request
-        .metadata_mut()
-        .insert("grpc-timeout", "50m".parse().unwrap());
-    let status = within(client.read(request)).await.unwrap_err();
-    assert_refused(&status, Code::DeadlineExceeded, "timeout");
-}
-
-#[tokio::test]
 async fn a_read_waits_for_a_record_as_long_as_it_is_told_to() {
     let stage = Stage::open().await;
     let mut client = stage.grpc().await;

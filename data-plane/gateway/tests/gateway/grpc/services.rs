@@ -1,8 +1,8 @@
 //! Health, reflection, gRPC-web, and what does not exist.
 
-use highwater_proto::client::{PublishRequest, PublishResult};
+use highwater_proto::client::{PublishRequest, PublishResult, ReadRequest};
 use prost::Message;
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use tokio_stream::{StreamExt, once};
 use tonic::{
     Code,
@@ -109,20 +109,24 @@ fn frames(mut body: &[u8]) -> Vec<(u8, Vec<u8>)> {
     frames
 }
 
+/// A unary call as a browser makes it.
+fn web_call(stage: &Stage, method: &str, request: &impl Message) -> RequestBuilder {
+    let message = request.encode_to_vec();
+    let mut body = vec![0];
+    body.extend((message.len() as u32).to_be_bytes());
+    body.extend(message);
+    let path = format!("/highwater.client.v1.Highwater/{method}");
+    stage
+        .request(Method::POST, &path)
+        .header("content-type", "application/grpc-web+proto")
+        .body(body)
+}
+
 #[tokio::test]
 async fn a_browser_publishes_with_grpc_web_on_http_1() {
     let stage = Stage::open().await;
-    let call = |request: PublishRequest| {
-        let message = request.encode_to_vec();
-        let mut body = vec![0];
-        body.extend((message.len() as u32).to_be_bytes());
-        body.extend(message);
-        stage
-            .request(Method::POST, "/highwater.client.v1.Highwater/Publish")
-            .header("content-type", "application/grpc-web+proto")
-            .body(body)
-    };
-    let response = within(call(publish("a", "x")).send()).await.unwrap();
+    let call = |topic| web_call(&stage, "Publish", &publish(topic, "x"));
+    let response = within(call("a").send()).await.unwrap();
     assert_eq!(response.version(), reqwest::Version::HTTP_11);
     let body = within(response.bytes()).await.unwrap();
     let [(0, message), (0x80, trailers)] = &frames(&body)[..] else {
@@ -130,8 +134,28 @@ async fn a_browser_publishes_with_grpc_web_on_http_1() {
     };
     assert_eq!(PublishResult::decode(&message[..]).unwrap().topic, "a");
     assert!(String::from_utf8_lossy(trailers).contains("grpc-status:0"));
-    let refused = within(call(publish("a/+", "x")).send()).await.unwrap();
+    let refused = within(call("a/+").send()).await.unwrap();
     assert_eq!(refused.headers()["grpc-status"], "3");
+}
+
+#[tokio::test]
+async fn a_deadline_is_honoured() {
+    let stage = Stage::open().await;
+    stage.shards[0].hold(true);
+    let waiting = ReadRequest {
+        topics: vec!["a".into()],
+        wait_ms: 60_000,
+        ..ReadRequest::default()
+    };
+    for call in [
+        web_call(&stage, "Publish", &publish("a", "x")),
+        web_call(&stage, "Read", &waiting),
+    ] {
+        let response = within(call.header("grpc-timeout", "50m").send())
+            .await
+            .unwrap();
+        assert_eq!(response.headers()["grpc-status"], "4");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,95 @@
+//! TLS, with the protocol chosen by ALPN.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::{Request, StatusCode, client::conn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::aws_lc_rs};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+};
+use tokio_rustls::TlsConnector;
+
+use crate::stage::{Stage, within};
+
+/// A stage with a certificate for `localhost`, and that certificate.
+async fn stage() -> (Stage, CertificateDer<'static>) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = made.cert.der().clone();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    let stage = Stage::with(1, Default::default(), Some(Arc::new(config))).await;
+    (stage, certificate)
+}
+
+fn connector(certificate: CertificateDer<'static>, alpn: &[&str]) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
+    Arc::new(config).into()
+}
+
+#[tokio::test]
+async fn both_versions_of_http_are_spoken_over_tls() {
+    let (stage, certificate) = stage().await;
+    let mut running = JoinSet::new();
+    for (offered, chosen) in [(&["h2", "http/1.1"][..], "h2"), (&["http/1.1"], "http/1.1")] {
+        let socket = TcpStream::connect(stage.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let connector = connector(certificate.clone(), offered);
+        let stream = within(connector.connect(name, socket)).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(chosen.as_bytes()));
+        let io = TokioIo::new(stream);
+        let request = Request::get("https://localhost/v1/messages/a")
+            .header("host", "localhost")
+            .header("authorization", format!("Bearer {}", stage.key))
+            .body(Empty::<Bytes>::new())
+            .unwrap();
+        let response = match chosen {
+            "h2" => {
+                let (mut client, connection) =
+                    within(conn::http2::handshake(TokioExecutor::new(), io))
+                        .await
+                        .unwrap();
+                running.spawn(async move { connection.await.is_ok() });
+                within(client.send_request(request)).await.unwrap()
+            }
+            _ => {
+                let (mut client, connection) = within(conn::http1::handshake(io)).await.unwrap();
+                running.spawn(async move { connection.await.is_ok() });
+                within(client.send_request(request)).await.unwrap()
+            }
+        };
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn a_port_with_tls_answers_nothing_without_it() {
+    let (stage, _) = stage().await;
+    let mut socket = TcpStream::connect(stage.address).await.unwrap();
+    socket
+        .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    let _ = within(socket.read_to_end(&mut answer)).await;
+    assert!(!answer.starts_with(b"HTTP"));
+}
