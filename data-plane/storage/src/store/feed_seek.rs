@@ -30,7 +30,7 @@ impl ShardStore {
             let inner = self.inner.read();
             let feed = DiskFeed::open(self, &inner, project);
             let tables = inner.tables().flat_map(|table| table.feed(project));
-            let pending: Vec<Run> = tables.map(|s| whole(s)).collect();
+            let pending: Vec<Run> = tables.map(whole).collect();
             let next_position = inner.state.next_position();
             (feed, inner.stored_position(), pending, next_position)
         };

@@ -22,7 +22,7 @@ use super::{
     value::decode_number,
 };
 use crate::{
-    keys::{Key, Prefix},
+    keys::{Key, KeyRange, Prefix},
     kv::KvIterator,
     log::LogId,
 };
@@ -43,6 +43,10 @@ pub struct ShardStore {
 pub(crate) struct Writing {
     /// The log id through which everything survives a crash.
     pub durable: Option<LogId>,
+    /// The log id through which everything is in the store, if not for a crash.
+    pub committed: Option<LogId>,
+    /// Ranges whose deletion a flush that failed has not made durable.
+    pub unflushed: Vec<KeyRange>,
     /// Idempotency keys of earlier windows were deleted.
     pub oldest_window: Option<u64>,
     /// The highest generation that was ever begun.
@@ -79,6 +83,8 @@ impl ShardStore {
         let (generation, loaded) = Loaded::current(shared.kv.as_ref(), id)?;
         let writing = Writing {
             durable: loaded.applied,
+            committed: loaded.applied,
+            unflushed: Vec::new(),
             oldest_window: None,
             newest_generation: generation,
         };

@@ -1,0 +1,16 @@
+//! The topic store from outside: on RocksDB and in memory, with crashes in between.
+//!
+//! `world.rs` is what all of these share.
+
+mod damage;
+#[cfg(feature = "rocksdb")]
+mod erasure;
+mod idempotency;
+mod last_values;
+mod load;
+mod model;
+mod reads;
+mod retention;
+mod samples;
+mod snapshots;
+mod world;

@@ -1,0 +1,97 @@
+//! What lies on disk stays readable: frozen keys, values and a whole small store.
+//!
+//! Run with `FREEZE=1` to write a sample that does not exist yet. One that exists is never written
+//! again: what it holds is what a release has put on disks.
+
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, sync::Arc};
+
+use bytes::Bytes;
+use highwater_storage::{
+    Store,
+    kv::{Kv, memory::MemoryKv},
+};
+
+use crate::world::*;
+
+fn sample_store() -> World {
+    let mut world = World::in_memory();
+    world.time_ms = 1_795_237_786_000;
+    world.publish("orders/eu", &["first", "second"]);
+    world.publish("gone", &["gone"]);
+    world.publish_batch(vec![keyed("state", 7, "kept")]);
+    world.publish_batch(vec![run(
+        PROJECT,
+        "orders/eu",
+        vec![highwater_proto::cluster::Publish {
+            idempotency: Bytes::from_static(&[9; 16]),
+            ..message("third")
+        }],
+    )]);
+    world.checkpoint();
+    world.delete("gone");
+    world.trim_topic("orders/eu", 1);
+    world.shard().apply_membership(log_id(8), "members".into());
+    world.checkpoint();
+    world
+}
+
+fn to_text(contents: &BTreeMap<Vec<u8>, Bytes>) -> String {
+    let hex = |bytes: &[u8]| {
+        bytes.iter().fold(String::new(), |mut text, b| {
+            write!(text, "{b:02x}").unwrap();
+            text
+        })
+    };
+    let lines = contents
+        .iter()
+        .map(|(key, value)| format!("{} {}\n", hex(key), hex(value)));
+    lines.collect()
+}
+
+fn from_text(text: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let unhex = |hex: &str| -> Vec<u8> {
+        let bytes = (0..hex.len()).step_by(2);
+        bytes
+            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+            .collect()
+    };
+    let pairs = text.lines().map(|line| line.split_once(' ').unwrap());
+    pairs
+        .map(|(key, value)| (unhex(key), unhex(value)))
+        .collect()
+}
+
+#[test]
+fn the_first_format_is_written_and_read_as_it_was() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/store_v1.hex");
+    let world = sample_store();
+    let kv = world.disk.memory().unwrap();
+    let written = to_text(&kv.contents());
+    if std::env::var_os("FREEZE").is_some() && !path.exists() {
+        fs::write(&path, &written).unwrap();
+    }
+    let frozen = fs::read_to_string(&path).unwrap();
+    assert_eq!(
+        written, frozen,
+        "the encoding changed: give it a new version"
+    );
+
+    let kv = Arc::new(MemoryKv::default());
+    let mut batch = kv.batch();
+    for (key, value) in from_text(&frozen) {
+        batch.put(&key, &value);
+    }
+    batch.commit().unwrap();
+    let store = Store::open(kv).unwrap();
+    let shard = store.shard(SHARD).unwrap();
+    assert_eq!(shard.applied(), Some(log_id(8)));
+    assert_eq!(shard.membership(), Some("members".into()));
+    let page = shard
+        .read_topic(PROJECT, &name("orders/eu"), None, 1, ALL)
+        .unwrap();
+    assert_eq!(texts(&page.slices), ["second", "third"]);
+    let page = shard
+        .read_topic(PROJECT, &name("state"), None, 0, ALL)
+        .unwrap();
+    assert_eq!(texts(&page.slices), ["kept"]);
+}
