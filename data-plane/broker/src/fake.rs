@@ -183,7 +183,6 @@ impl Store {
                 idempotency: hash_bytes(publish.idempotency),
                 if_next_offset_plus_one: publish.if_next_offset.map_or(0, |offset| offset + 1),
                 key: hash_bytes(publish.key),
-                ..Default::default()
             };
             match runs.last_mut().filter(same) {
                 Some(run) => run.publishes.push(part),

@@ -8,9 +8,10 @@
 //!
 //! `data` is the payload as a string; any other JSON value is taken as its own text, with the content
 //! type `application/json` unless another is given. `data_base64` is the payload as bytes. If one message
-//! is refused nothing is written. The messages of one topic are appended together, one after the other.
+//! is refused beforehand nothing is written. The messages of one topic are appended together or not at
+//! all; for that a message with `if_cursor` must be the only one of its topic.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use axum::{
     Json,
@@ -119,11 +120,27 @@ fn parse(body: &[u8]) -> Result<Vec<PublishRequest>> {
     if batch.messages.is_empty() {
         return Err(invalid("a batch has at least one message"));
     }
+    check_conditions(&batch.messages)?;
     batch
         .messages
         .into_iter()
         .map(MessageBody::into_request)
         .collect()
+}
+
+/// A condition that fails must not leave a part of its topic's messages appended.
+fn check_conditions(messages: &[MessageBody<'_>]) -> Result<()> {
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    for message in messages {
+        *counts.entry(&message.topic).or_default() += 1;
+    }
+    let mut conditional = messages.iter().filter(|m| !m.if_cursor.is_empty());
+    match conditional.any(|m| counts[m.topic.as_str()] > 1) {
+        true => Err(invalid(
+            "a message with `if_cursor` is the only one of its topic in a batch",
+        )),
+        false => Ok(()),
+    }
 }
 
 impl MessageBody<'_> {
