@@ -31,11 +31,7 @@ fn the_help_is_what_is_committed() {
 }
 
 fn help(command: &mut clap::Command, text: &mut String) {
-    let rendered = command
-        .clone()
-        .term_width(100)
-        .render_long_help()
-        .to_string();
+    let rendered = command.clone().term_width(100).render_help().to_string();
     let name = command.get_bin_name().unwrap_or("highwater").to_owned();
     // Help holds the values of variables that are set, which are nobody else's.
     let lines = rendered.lines().map(|line| match line.find("[env: ") {

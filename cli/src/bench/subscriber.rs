@@ -33,64 +33,91 @@ pub struct Findings {
     pub received: AtomicU64,
 }
 
-/// Follows one filter from its first record to the end of the run. Says `live` when the receipt came.
+/// Follows one filter to the end of the run, from its last cursor when a connection ends. Says `live`
+/// when the first receipt came.
 pub async fn follow(run: Arc<Run>, index: usize, live: oneshot::Sender<()>) {
-    let mut live = Some(live);
-    if let Err(error) = receive(&run, index, &mut live).await {
-        // A subscriber that comes back would need its cursor, which is not decoded here: what it does
-        // not get is reported as missing.
-        run.complain("subscriber", &error);
+    let mut subscriber = Subscriber {
+        index,
+        from: "latest".into(),
+        live: Some(live),
+        next_offsets: HashMap::new(),
+    };
+    for attempt in 0.. {
+        if let Err(error) = subscriber.receive(&run, attempt).await {
+            run.complain("subscriber", &error);
+        }
+        if subscriber.live.is_some() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-async fn receive(
-    run: &Run,
+struct Subscriber {
     index: usize,
-    live: &mut Option<oneshot::Sender<()>>,
-) -> anyhow::Result<()> {
-    let start = SubscribeRequest {
-        request: Some(Request::Start(Start {
-            topics: vec![run.filter(index)],
-            from: "latest".into(),
-            credit: None,
-        })),
-    };
-    let mut grpc = run.grpc(index, 0);
-    grpc.ready().await?;
-    let path = PathAndQuery::from_static("/highwater.client.v1.Highwater/Subscribe");
-    let codec = ProstCodec::<SubscribeRequest, Delivery>::default();
-    let requests = tonic::Request::new(stream::iter([start]).chain(stream::pending()));
-    let mut responses = grpc.streaming(requests, path, codec).await?.into_inner();
-    let mut next_offsets: HashMap<u64, u64> = HashMap::new();
-    while let Some(delivery) = responses.message().await? {
+    from: String,
+    live: Option<oneshot::Sender<()>>,
+    /// The offset that comes next, by hash of the topic.
+    next_offsets: HashMap<u64, u64>,
+}
+
+impl Subscriber {
+    async fn receive(&mut self, run: &Run, attempt: usize) -> anyhow::Result<()> {
+        let start = SubscribeRequest {
+            request: Some(Request::Start(Start {
+                topics: vec![run.filter(self.index)],
+                from: self.from.clone(),
+                credit: None,
+            })),
+        };
+        let mut grpc = run.grpc(self.index, attempt);
+        grpc.ready().await?;
+        let path = PathAndQuery::from_static("/highwater.client.v1.Highwater/Subscribe");
+        let codec = ProstCodec::<SubscribeRequest, Delivery>::default();
+        let requests = tonic::Request::new(stream::iter([start]).chain(stream::pending()));
+        let mut responses = grpc.streaming(requests, path, codec).await?.into_inner();
+        while let Some(delivery) = responses.message().await? {
+            self.on_delivery(run, &delivery)?;
+            if delivery.is_draining {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("the server ended the subscription")
+    }
+
+    fn on_delivery(&mut self, run: &Run, delivery: &Delivery) -> anyhow::Result<()> {
         let now = run.clock.now();
         if delivery.is_receipt
-            && let Some(live) = live.take()
+            && let Some(live) = self.live.take()
         {
             let _ = live.send(());
         }
+        if !delivery.cursor.is_empty() {
+            self.from.clear();
+            self.from.push_str("cursor:");
+            self.from.push_str(std::str::from_utf8(&delivery.cursor)?);
+        }
+        let findings = &run.findings;
         if let Some(gap) = &delivery.gap {
-            run.findings.gaps.fetch_add(1, Ordering::Relaxed);
+            findings.gaps.fetch_add(1, Ordering::Relaxed);
             eprintln!("gap: {} to {}", gap.requested, gap.first_available);
         }
-        let count = delivery.records.len() as u64;
         for record in &delivery.records {
-            let next = next_offsets.entry(record.topic).or_insert(0);
+            let next = self.next_offsets.entry(record.topic).or_insert(0);
             if record.offset < *next {
-                run.findings.repeated.fetch_add(1, Ordering::Relaxed);
+                findings.repeated.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
-            run.findings
-                .missing
-                .fetch_add(record.offset - *next, Ordering::Relaxed);
+            let skipped = record.offset - *next;
+            findings.missing.fetch_add(skipped, Ordering::Relaxed);
             *next = record.offset + 1;
         }
-        run.deliveries
-            .record(index, now, delivery.records.iter().map(|r| r.stamp));
-        run.findings.received.fetch_add(count, Ordering::Relaxed);
-        anyhow::ensure!(!delivery.is_draining, "the server is about to stop");
+        let stamps = delivery.records.iter().map(|record| record.stamp);
+        run.deliveries.record(self.index, now, stamps);
+        let count = delivery.records.len() as u64;
+        findings.received.fetch_add(count, Ordering::Relaxed);
+        Ok(())
     }
-    Ok(())
 }
 
 /// Waits until so many records have been received, or none has come for a while.

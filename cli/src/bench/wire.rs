@@ -3,7 +3,7 @@
 //! It shares its cores with the servers it measures, so it takes from a response only what it counts.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use highwater_proto::client::{Error, Gap};
+use highwater_proto::client::{Error, Gap, Subscribed};
 use prost::{
     DecodeError, Message,
     encoding::{DecodeContext, WireType, decode_key, decode_varint, encode_varint, skip_field},
@@ -159,6 +159,8 @@ pub struct Seen {
 pub struct Delivery {
     /// The records.
     pub records: Vec<Seen>,
+    /// Where to go on after this response, if it says so.
+    pub cursor: Vec<u8>,
     /// The receipt came.
     pub is_receipt: bool,
     /// Data is gone.
@@ -172,8 +174,11 @@ receive_only!(Delivery);
 impl Delivery {
     fn on_field(&mut self, tag: u32, buf: &mut impl Buf) -> Result<(), DecodeError> {
         match tag {
-            1 => self.records.push(seen(buf)?),
-            2 => self.is_receipt = true,
+            1 => self.records.push(seen(buf, &mut self.cursor)?),
+            2 => {
+                self.is_receipt = true;
+                self.cursor = Subscribed::decode(&mut *buf)?.cursor.into_bytes();
+            }
             3 => self.gap = Some(Gap::decode(&mut *buf)?),
             4 => self.is_draining = true,
             _ => {}
@@ -183,15 +188,17 @@ impl Delivery {
     }
 }
 
-fn seen(buf: &mut impl Buf) -> Result<Seen, DecodeError> {
+/// Reads a record. Its cursor replaces the one before, which takes no new memory.
+fn seen(buf: &mut impl Buf, cursor: &mut Vec<u8>) -> Result<Seen, DecodeError> {
     const PAYLOAD: u32 = 1;
     const TOPIC: u32 = 16;
     const OFFSET: u32 = 17;
+    const CURSOR: u32 = 19;
     let mut seen = Seen::default();
     while buf.has_remaining() {
         let (tag, wire_type) = decode_key(buf)?;
         match (tag, wire_type) {
-            (PAYLOAD | TOPIC, WireType::LengthDelimited) => {
+            (PAYLOAD | TOPIC | CURSOR, WireType::LengthDelimited) => {
                 let len = decode_varint(buf)? as usize;
                 if len > buf.remaining() {
                     return Err(truncated());
@@ -201,6 +208,9 @@ fn seen(buf: &mut impl Buf) -> Result<Seen, DecodeError> {
                     seen.stamp = field.get_u64();
                 } else if tag == TOPIC {
                     seen.topic = hash(&mut field);
+                } else if tag == CURSOR {
+                    cursor.clear();
+                    cursor.put(&mut field);
                 }
                 field.advance(field.remaining());
             }
@@ -224,7 +234,7 @@ fn hash(buf: &mut impl Buf) -> u64 {
 mod tests {
     use highwater_proto::client::{
         PublishOutcome, PublishResult, PublishStreamRequest, PublishStreamResponse, Record,
-        SubscribeResponse, Subscribed, publish_outcome::Outcome,
+        SubscribeResponse, publish_outcome::Outcome,
     };
 
     use super::*;
@@ -283,7 +293,10 @@ mod tests {
         };
         let response = SubscribeResponse {
             records: vec![record(0, "a"), record(500, "b")],
-            subscribed: Some(Subscribed::default()),
+            ..Default::default()
+        };
+        let receipt = SubscribeResponse {
+            subscribed: Some(Subscribed { cursor: "r".into() }),
             ..Default::default()
         };
         let delivery = Delivery::decode(&response.encode_to_vec()[..]).unwrap();
@@ -293,7 +306,10 @@ mod tests {
         assert_eq!((first.offset, second.offset), (0, 500));
         assert_eq!((first.stamp, second.stamp), (9, 9));
         assert_ne!(first.topic, second.topic);
-        assert!(delivery.is_receipt && delivery.gap.is_none() && !delivery.is_draining);
+        assert_eq!(delivery.cursor, b"c");
+        assert!(!delivery.is_receipt && delivery.gap.is_none() && !delivery.is_draining);
+        let delivery = Delivery::decode(&receipt.encode_to_vec()[..]).unwrap();
+        assert!(delivery.is_receipt && delivery.cursor == b"r");
     }
 
     #[test]

@@ -174,10 +174,7 @@ impl Node {
             Step::Drain => {}
             Step::HandOver => {
                 if let Some(cluster) = &cluster {
-                    let left = cluster.hand_over(hand_over_within).await;
-                    if left > 0 && self.config.peers.len() > 1 {
-                        warn!(shards = left, "nobody else could take over these shards");
-                    }
+                    hand_over(cluster, hand_over_within).await;
                 }
             }
             Step::Flush => {
@@ -291,6 +288,22 @@ async fn tell_ready(gateway: Gateway, health: Arc<Health>) -> std::io::Result<()
             told = ready;
         }
         sleep(READY_CHECK).await;
+    }
+}
+
+/// Lets others lead, as long as there are others: when all nodes stop, the last one does not wait.
+async fn hand_over(cluster: &Cluster, within: Duration) {
+    let alone = async {
+        while cluster.health().peers.iter().any(|(_, is_up)| *is_up) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        left = cluster.hand_over(within) => match left {
+            0 => {}
+            left => warn!(shards = left, "nobody could take over these shards in time"),
+        },
+        () = alone => info!("no other node is there to take over"),
     }
 }
 

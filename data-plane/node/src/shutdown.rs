@@ -54,7 +54,7 @@ pub async fn stop(within: Duration, mut take: impl AsyncFnMut(Step)) -> bool {
     for (index, step) in Step::ORDER.into_iter().enumerate() {
         let later = (Step::ORDER.len() - 1 - index) as u32;
         match timeout_at(end - within / 10 * later, take(step)).await {
-            Ok(()) => info!(step = step.name(), "stopping"),
+            Ok(()) => info!(step = step.name(), "a step of stopping is done"),
             Err(_) => {
                 finished = false;
                 warn!(step = step.name(), "no time left for this step of stopping");

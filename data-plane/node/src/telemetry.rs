@@ -9,8 +9,12 @@ use opentelemetry_sdk::{
     trace::{Sampler, SdkTracerProvider},
 };
 use tracing_subscriber::{
-    EnvFilter, Layer as _, filter::filter_fn, fmt, fmt::writer::BoxMakeWriter,
-    layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    EnvFilter, Layer as _,
+    filter::{LevelFilter, ParseError, filter_fn},
+    fmt,
+    fmt::writer::BoxMakeWriter,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
 };
 
 use crate::config::{Config, LogFormat, Traces};
@@ -41,10 +45,28 @@ pub fn start(config: &Config, logs: BoxMakeWriter) -> anyhow::Result<Telemetry> 
         LogFormat::Text => text.compact().with_ansi(false).boxed(),
     };
     tracing_subscriber::registry()
-        .with(text.with_filter(EnvFilter::try_new(&config.log.level)?))
+        .with(text.with_filter(filter(&config.log.level)?))
         .with(layer)
         .try_init()?;
     Ok(Telemetry { traces })
+}
+
+/// What is logged. A level alone is meant for Highwater itself, which says in its own words when a peer
+/// is away; of the libraries below it, only errors are logged then, and traces that were dropped.
+///
+/// # Errors
+/// When it is no such filter.
+pub(crate) fn filter(level: &str) -> Result<EnvFilter, ParseError> {
+    match level.parse::<LevelFilter>() {
+        Ok(own) => {
+            let traces = own.min(LevelFilter::WARN);
+            let libraries = own.min(LevelFilter::ERROR);
+            EnvFilter::try_new(format!(
+                "{libraries},opentelemetry={traces},highwater={own}"
+            ))
+        }
+        Err(_) => EnvFilter::try_new(level),
+    }
 }
 
 fn provider(config: &Config, traces: &Traces) -> anyhow::Result<SdkTracerProvider> {
@@ -76,5 +98,22 @@ impl Telemetry {
         if let Some(Err(error)) = self.traces.map(|traces| traces.shutdown()) {
             tracing::warn!(%error, "the last traces did not reach the collector");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_alone_is_meant_for_this_project() {
+        for (level, expected) in [
+            ("debug", "opentelemetry=warn,highwater=debug,error"),
+            ("error", "opentelemetry=error,highwater=error,error"),
+            ("info,tower=debug", "tower=debug,info"),
+        ] {
+            assert_eq!(filter(level).unwrap().to_string(), expected);
+        }
+        assert!(filter("highwater=loud").is_err());
     }
 }

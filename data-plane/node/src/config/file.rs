@@ -186,7 +186,7 @@ fn check_log(log: LogFile) -> Result<Log, String> {
         "text" => LogFormat::Text,
         _ => return Err("log.format: json or text".into()),
     };
-    tracing_subscriber::EnvFilter::try_new(&log.level).map_err(|e| format!("log.level: {e}"))?;
+    crate::telemetry::filter(&log.level).map_err(|e| format!("log.level: {e}"))?;
     Ok(Log {
         level: log.level,
         format,

@@ -62,7 +62,7 @@ pub const KEYS: &[Key] = &[
     optional("peer.tls_key", Text, "\"peer.key\"", "Private key of the certificate (PEM)."),
     optional("peer.tls_ca", Text, "\"peers-ca.pem\"", "Authorities of the nodes' certificates (PEM). Nodes without such a certificate are refused."),
     key("peers", Peers, "1 = \"127.0.0.1:7400\"", "All nodes, this one included: id = \"host:port\" of the peer door. As a variable: 1=host:port,2=host:port"),
-    key("log.level", Text, "\"info\"", "What is logged: error, warn, info, debug, or a `tracing` filter such as warn,highwater_cluster=debug."),
+    key("log.level", Text, "\"info\"", "What is logged: error, warn, info, debug, or a `tracing` filter for libraries too, such as info,highwater_cluster=debug."),
     key("log.format", Text, "\"json\"", "json, or text for people. Logs go to stderr and hold no payloads and no secrets."),
     optional("traces.otlp_endpoint", Text, "\"http://127.0.0.1:4318\"", "Base address of an OTLP/HTTP collector. Without it no traces are made."),
     key("traces.sample_ratio", Float, "1.0", "Share of the traces begun here that are kept, from 0 to 1. A caller's own sampling decision wins."),
