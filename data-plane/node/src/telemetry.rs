@@ -8,6 +8,7 @@ use opentelemetry_sdk::{
     Resource,
     trace::{Sampler, SdkTracerProvider},
 };
+use tracing::Level;
 use tracing_subscriber::{
     EnvFilter, Layer as _,
     filter::{LevelFilter, ParseError, filter_fn},
@@ -18,6 +19,10 @@ use tracing_subscriber::{
 };
 
 use crate::config::{Config, LogFormat, Traces};
+
+mod remote_parent;
+
+use remote_parent::RemoteParent;
 
 /// Keeps traces flowing; flushes them when asked to stop.
 #[derive(Debug)]
@@ -36,8 +41,10 @@ pub fn start(config: &Config, logs: BoxMakeWriter) -> anyhow::Result<Telemetry> 
     let traces = traces.map(|traces| provider(config, traces)).transpose()?;
     let layer = traces.as_ref().map(|provider| {
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("highwater"));
-        // What the exporter does is not traced, or every export would cause another.
-        layer.with_filter(filter_fn(|meta| meta.target().starts_with("highwater")))
+        // What the exporter does is not traced, or every export would cause another; nor are tasks.
+        RemoteParent(layer).with_filter(filter_fn(|meta| {
+            meta.target().starts_with("highwater") && *meta.level() <= Level::INFO
+        }))
     });
     let text = fmt::layer().with_writer(logs);
     let text = match config.log.format {
