@@ -105,19 +105,36 @@ impl Block {
         let mut segments = Vec::with_capacity(self.runs.len());
         let mut first = 0;
         for run in &self.runs {
-            let end = first + run.records as usize;
-            let messages = (first..end).map(|i| self.messages.slice(self.begin(i)..self.end(i)));
-            segments.push(Arc::new(Segment::new(
-                topic.clone(),
-                self.header.base_offset + first as u64,
-                run.position,
-                self.header.base_bytes + self.begin(first) as u64,
-                run.time_ms,
-                messages.collect(),
-            )));
-            first = end;
+            segments.push(self.segment(topic, run, first));
+            first += run.records as usize;
         }
         segments
+    }
+
+    /// The segment that holds an offset.
+    pub fn segment_with(&self, topic: &Arc<TopicIdentity>, offset: u64) -> Option<Arc<Segment>> {
+        let wanted = offset.checked_sub(self.header.base_offset)?;
+        let mut first = 0;
+        for run in &self.runs {
+            if wanted < first + run.records {
+                return Some(self.segment(topic, run, first as usize));
+            }
+            first += run.records;
+        }
+        None
+    }
+
+    fn segment(&self, topic: &Arc<TopicIdentity>, run: &Run, first: usize) -> Arc<Segment> {
+        let records = first..first + run.records as usize;
+        let messages = records.map(|i| self.messages.slice(self.begin(i)..self.end(i)));
+        Arc::new(Segment::new(
+            topic.clone(),
+            self.header.base_offset + first as u64,
+            run.position,
+            self.header.base_bytes + self.begin(first) as u64,
+            run.time_ms,
+            messages.collect(),
+        ))
     }
 
     /// Bytes of all records that the topic ever held before this offset, which is in the block.

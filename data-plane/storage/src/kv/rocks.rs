@@ -4,14 +4,15 @@
 //! - No write-ahead log. What is not flushed is applied again from the shards' logs.
 //! - The memtable is larger than all that can wait for a checkpoint, so that a checkpoint's flush
 //!   writes one file.
-//! - Universal compaction. Checkpoints add to the ends of all topics at once, so every file covers
-//!   the whole range of keys; levels would rewrite each byte about ten times for each level. Merging
-//!   files of like size rewrites it about once each time the data doubles, for more room on disk
-//!   while a large merge runs, which retention bounds.
+//! - Levels, the first of them large. Checkpoints add to the ends of all topics at once, so merging
+//!   files of like size (universal compaction) would rewrite less. But each of its runs covers the
+//!   whole range of keys: erasing one topic is then rewriting everything, which is how RocksDB does
+//!   it. With levels a file is narrow: a deleted topic's files are taken away as they are, and
+//!   erasing what is left rewrites a file or two of each level.
 //! - Blocks of records are compressed here (LZ4; what does not shrink is stored as it is) and not
 //!   where they are made, so that reading one is a single copy.
-//! - Old files are rewritten after a day at the latest, which is when the last bytes of deleted
-//!   topics go that nobody asked to be erased sooner.
+//! - A file moves on to the next level after a day at the latest, so that deletions reach what they
+//!   delete in days although nobody asked for it to be erased.
 
 use std::{path::Path, sync::Arc};
 
@@ -19,8 +20,7 @@ use bytes::Bytes;
 use highwater_proto::limits::CHECKPOINT_BYTES;
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, CompactOptions, DB, DBCompactionStyle,
-    DBCompressionType, DBRawIterator, FlushOptions, Options, ReadOptions, UniversalCompactOptions,
-    WriteBatch, WriteOptions,
+    DBCompressionType, DBRawIterator, FlushOptions, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
 use super::{Batch, Kv, KvIterator, KvUsage};
@@ -31,9 +31,9 @@ pub const CACHE_BYTES_DEFAULT: usize = 64 << 20;
 /// Bytes of one file that compaction writes: also the unit in which deleted ranges give room back
 /// without being rewritten.
 const FILE_BYTES: u64 = 64 << 20;
-/// Files of the whole range of keys that a read may have to look into.
-const SORTED_RUNS: i32 = 8;
-const REWRITE_AFTER_S: u64 = 24 * 3_600;
+/// Checkpoints that are merged into the first level at once.
+const CHECKPOINTS_MERGED: usize = 8;
+const MOVE_ON_AFTER_S: u64 = 24 * 3_600;
 
 /// An open RocksDB folder.
 pub struct RocksKv {
@@ -64,18 +64,17 @@ fn options(cache: &Cache) -> Options {
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     table.set_format_version(5);
 
-    let mut universal = UniversalCompactOptions::default();
-    universal.set_max_size_amplification_percent(100);
-
     let mut options = Options::default();
     options.create_if_missing(true);
     options.set_block_based_table_factory(&table);
     options.set_compression_type(DBCompressionType::Lz4);
-    options.set_compaction_style(DBCompactionStyle::Universal);
-    options.set_universal_compaction_options(&universal);
-    options.set_level_zero_file_num_compaction_trigger(SORTED_RUNS);
+    options.set_compaction_style(DBCompactionStyle::Level);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    options.set_level_zero_file_num_compaction_trigger(CHECKPOINTS_MERGED as i32);
+    // As much as what is merged into it: less would be rewritten more often, more takes longer.
+    options.set_max_bytes_for_level_base((CHECKPOINTS_MERGED * CHECKPOINT_BYTES) as u64);
     options.set_target_file_size_base(FILE_BYTES);
-    options.set_periodic_compaction_seconds(REWRITE_AFTER_S);
+    options.set_ttl(MOVE_ON_AFTER_S);
     options.set_write_buffer_size(3 * CHECKPOINT_BYTES);
     options.set_max_write_buffer_number(3);
     options.set_max_background_jobs(2);

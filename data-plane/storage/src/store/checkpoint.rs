@@ -72,8 +72,8 @@ impl ShardStore {
         let superseded = batch.compact_keys()?;
         batch.delete_topics();
         batch.trim_topics()?;
-        batch.write_records(&superseded);
-        batch.write_feeds(&superseded);
+        let blocks = batch.write_records(&superseded);
+        batch.write_feeds(&superseded, &blocks);
         batch.sweep_feeds()?;
         batch.write_idempotency_keys(&mut writing);
         batch.write_descriptions();
@@ -151,6 +151,9 @@ pub(super) struct CheckpointBatch<'a> {
 
 /// Records that newer ones of the same compaction key have superseded before they were written.
 type Superseded = FxHashSet<(TopicId, u64)>;
+
+/// The base offsets of the blocks that were written of each topic, in order.
+type Blocks = FxHashMap<TopicId, Vec<u64>>;
 
 impl CheckpointBatch<'_> {
     pub fn put(&mut self, key: Key, value: &[u8]) {
@@ -234,8 +237,9 @@ impl CheckpointBatch<'_> {
         Ok(())
     }
 
-    fn write_records(&mut self, superseded: &Superseded) {
+    fn write_records(&mut self, superseded: &Superseded) -> Blocks {
         let frozen = self.frozen;
+        let mut blocks = Blocks::default();
         let keyed = frozen.pending.keyed.iter();
         let alone: Superseded = keyed.map(|(topic, _, offset)| (*topic, *offset)).collect();
         let first_offsets: FxHashMap<TopicId, u64> = frozen
@@ -246,6 +250,7 @@ impl CheckpointBatch<'_> {
         for (id, segments) in &frozen.pending.topics {
             let first_offset = first_offsets.get(id).copied().unwrap_or(0);
             let mut builder = BlockBuilder::default();
+            let written = blocks.entry(*id).or_default();
             for segment in segments {
                 let mut bytes_before = 0;
                 for (index, message) in segment.messages.iter().enumerate() {
@@ -253,37 +258,39 @@ impl CheckpointBatch<'_> {
                     let gone = offset < first_offset || superseded.contains(&(*id, offset));
                     let alone = alone.contains(&(*id, offset));
                     if alone && !gone {
-                        self.write_block(*id, &mut builder);
+                        written.extend(self.write_block(*id, &mut builder));
                     }
                     if !gone && !builder.push(segment, index, bytes_before) {
-                        self.write_block(*id, &mut builder);
+                        written.extend(self.write_block(*id, &mut builder));
                         let taken = builder.push(segment, index, bytes_before);
                         assert!(taken, "an empty block takes any record");
                     }
                     // A record that may be superseded has its block to itself.
                     if alone && !gone {
-                        self.write_block(*id, &mut builder);
+                        written.extend(self.write_block(*id, &mut builder));
                     }
                     bytes_before += message.len() as u64;
                 }
             }
-            self.write_block(*id, &mut builder);
+            written.extend(self.write_block(*id, &mut builder));
         }
+        blocks
     }
 
-    fn write_block(&mut self, topic: TopicId, builder: &mut BlockBuilder<'_>) {
-        if let Some((base_offset, block)) = builder.finish() {
-            self.put(Key::Block(topic, base_offset), &block);
-        }
+    fn write_block(&mut self, topic: TopicId, builder: &mut BlockBuilder<'_>) -> Option<u64> {
+        let (base_offset, block) = builder.finish()?;
+        self.put(Key::Block(topic, base_offset), &block);
+        Some(base_offset)
     }
 
     /// Writes where the records of each project are. Those of topics deleted since are there as
     /// well, for readers to learn what they missed.
-    fn write_feeds(&mut self, superseded: &Superseded) {
+    fn write_feeds(&mut self, superseded: &Superseded, blocks: &Blocks) {
         let frozen = self.frozen;
         for (project, segments) in &frozen.pending.feeds {
             let mut builder = FeedChunkBuilder::default();
-            for run in segments.iter().flat_map(|s| runs_of(s, superseded)) {
+            for mut run in segments.iter().flat_map(|s| runs_of(s, superseded)) {
+                run.block_offset = block_of(&run, blocks);
                 if !builder.push(run) {
                     let (position, chunk) = builder.finish().expect("a full chunk has runs");
                     self.put(Key::Feed(*project, position), &chunk);
@@ -321,6 +328,15 @@ impl CheckpointBatch<'_> {
         let applied = encode_applied(frozen.applied, frozen.membership.as_ref());
         self.put(Key::Applied, &applied);
     }
+}
+
+/// The base offset of the block that holds a run's first record, or the run's own if there is none.
+fn block_of(run: &Run, blocks: &Blocks) -> u64 {
+    let blocks = blocks.get(&run.topic).map_or(&[][..], Vec::as_slice);
+    let after = blocks.partition_point(|base_offset| *base_offset <= run.base_offset);
+    after
+        .checked_sub(1)
+        .map_or(run.base_offset, |at| blocks[at])
 }
 
 /// The runs of a segment's records that were not superseded.

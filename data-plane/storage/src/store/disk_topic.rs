@@ -90,16 +90,37 @@ impl<'a> DiskTopic<'a> {
         if !found {
             return Ok(None);
         }
-        let value = Bytes::copy_from_slice(self.iterator.value());
-        let counts = &self.shared.counts;
-        counts.blocks_read.fetch_add(1, Ordering::Relaxed);
-        let bytes = value.len() as u64;
-        counts.bytes_read.fetch_add(bytes, Ordering::Relaxed);
-        let block = Block::decode(value).map_err(|e| StoreError::Corrupted(e.to_string()))?;
-        let base_offset = block.header().base_offset;
         match Key::decode_whole(self.iterator.key()) {
-            Some(Key::Block(_, offset)) if offset == base_offset => Ok(Some(block)),
+            Some(Key::Block(_, base_offset)) => {
+                let value = Bytes::copy_from_slice(self.iterator.value());
+                self.shared.block(base_offset, value).map(Some)
+            }
             _ => Err(damaged("the key of a block")),
+        }
+    }
+}
+
+impl Shared {
+    /// The block with this base offset, if there is one.
+    pub fn block_at(
+        &self,
+        prefix: Prefix,
+        topic: TopicId,
+        base_offset: u64,
+    ) -> Result<Option<Block>, StoreError> {
+        let value = self.kv.get(&prefix.key(Key::Block(topic, base_offset)))?;
+        value.map(|v| self.block(base_offset, v)).transpose()
+    }
+
+    /// Checks the value that was found at a block's key.
+    fn block(&self, base_offset: u64, value: Bytes) -> Result<Block, StoreError> {
+        self.counts.blocks_read.fetch_add(1, Ordering::Relaxed);
+        let bytes = value.len() as u64;
+        self.counts.bytes_read.fetch_add(bytes, Ordering::Relaxed);
+        let block = Block::decode(value).map_err(|e| StoreError::Corrupted(e.to_string()))?;
+        match block.header().base_offset == base_offset {
+            true => Ok(block),
+            false => Err(damaged("the key of a block")),
         }
     }
 }

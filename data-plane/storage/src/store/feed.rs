@@ -23,6 +23,7 @@ use super::{
     value::{Tombstone, damaged, decode_number, decode_tombstone},
 };
 use crate::{
+    block::Block,
     keys::{Key, Prefix},
     kv::KvIterator,
 };
@@ -304,8 +305,8 @@ struct FeedRead<'a> {
     gap: Option<(u64, u64)>,
     gaps: Vec<TopicGap>,
     topics: FxHashMap<TopicId, (RunTopic, bool)>,
-    /// The segments of the block that was read last of each topic.
-    blocks: FxHashMap<TopicId, Vec<Arc<Segment>>>,
+    /// The block that was read last of each topic.
+    blocks: FxHashMap<TopicId, Block>,
 }
 
 impl FeedRead<'_> {
@@ -443,20 +444,31 @@ impl FeedRead<'_> {
         let (RunTopic::Live(identity, ..), _) = &self.topics[&run.topic] else {
             return Ok(Lookup::Changed);
         };
-        let segments = self.blocks.entry(run.topic).or_default();
-        let find = |segments: &[Arc<Segment>]| {
-            let at = segments.partition_point(|s| s.end_offset() <= offset);
-            let found = segments.get(at).filter(|s| s.base_offset <= offset);
-            found.cloned()
-        };
-        if let Some(segment) = find(segments) {
+        let identity = identity.clone();
+        if let Some(block) = self.blocks.get(&run.topic)
+            && let Some(segment) = block.segment_with(&identity, offset)
+        {
             return Ok(Lookup::Found(segment));
         }
-        let mut disk = DiskTopic::open(&self.shard.shared, prefix, run.topic);
-        if let Some(block) = disk.at_or_before(offset)? {
-            *segments = block.segments(identity);
+        // Where the run says or, after its first block, where the one before it ended.
+        let hint = if offset == run.base_offset {
+            run.block_offset
+        } else {
+            offset
+        };
+        let shared = &self.shard.shared;
+        let mut block = shared.block_at(prefix, run.topic, hint)?;
+        if block
+            .as_ref()
+            .is_none_or(|b| b.header().end_offset() <= offset)
+        {
+            let mut disk = DiskTopic::open(shared, prefix, run.topic);
+            block = disk.at_or_before(offset)?;
         }
-        if let Some(segment) = find(segments) {
+        if let Some(block) = block
+            && let Some(segment) = block.segment_with(&identity, offset)
+        {
+            self.blocks.insert(run.topic, block);
             return Ok(Lookup::Found(segment));
         }
         // Trimmed, deleted or replaced since the page began? Then the next one tells so.

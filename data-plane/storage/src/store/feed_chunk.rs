@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! version u8 · zero [u8; 3] · crc32c u32 · first time u64 · runs u32 · runs
-//! run     topic · base offset · positions since the run before · milliseconds since · records
+//! run     topic · base offset · records of the block before it · positions since the run before ·
+//!         milliseconds since · records
 //! ```
 //!
 //! The header's numbers are little-endian, those of runs are varints. The position of the first run
@@ -26,6 +27,9 @@ pub struct Run {
     pub topic: TopicId,
     /// Offset of the first record.
     pub base_offset: u64,
+    /// Base offset of the block that holds the first record, so that it is found without a search.
+    /// Only a hint: the block may be gone.
+    pub block_offset: u64,
     /// Position of the first record.
     pub base_position: u64,
     /// The number of records.
@@ -35,11 +39,12 @@ pub struct Run {
 }
 
 impl Run {
-    /// Some records of a segment.
+    /// Some records of a segment, which is not in a block yet.
     pub fn of(segment: &Segment, start: u64, end: u64) -> Run {
         Run {
             topic: segment.topic.id,
             base_offset: segment.base_offset + start,
+            block_offset: segment.base_offset + start,
             base_position: segment.base_position + start,
             records: end - start,
             time_ms: segment.time_ms,
@@ -94,8 +99,10 @@ impl FeedChunkBuilder {
                 run.base_position >= position && run.time_ms >= time_ms,
                 "positions and times of a shard never go back"
             );
+            assert!(run.block_offset <= run.base_offset, "a block begins before");
             encode_varint(run.topic.0, &mut out);
             encode_varint(run.base_offset, &mut out);
+            encode_varint(run.base_offset - run.block_offset, &mut out);
             encode_varint(run.base_position - position, &mut out);
             encode_varint(run.time_ms - time_ms, &mut out);
             encode_varint(run.records, &mut out);
@@ -136,6 +143,7 @@ fn decode_checked(first_position: u64, chunk: &[u8]) -> Option<Vec<Run>> {
     for _ in 0..count {
         let topic = TopicId(decode_varint(&mut rest).ok()?);
         let base_offset = decode_varint(&mut rest).ok()?;
+        let block_offset = base_offset.checked_sub(decode_varint(&mut rest).ok()?)?;
         position = position.checked_add(decode_varint(&mut rest).ok()?)?;
         time_ms = time_ms.checked_add(decode_varint(&mut rest).ok()?)?;
         let records = decode_varint(&mut rest).ok()?;
@@ -143,6 +151,7 @@ fn decode_checked(first_position: u64, chunk: &[u8]) -> Option<Vec<Run>> {
         runs.push(Run {
             topic,
             base_offset,
+            block_offset,
             base_position: position,
             records,
             time_ms,

@@ -13,6 +13,7 @@ fn runs(parts: Vec<(u64, u64, u64, u64, u64)>) -> Vec<Run> {
         runs.push(Run {
             topic: TopicId(topic),
             base_offset,
+            block_offset: base_offset - base_offset.min(skipped),
             base_position: position,
             records,
             time_ms,
@@ -53,6 +54,7 @@ fn a_chunk_has_a_limit_and_joins_what_follows() {
     let run = |i: u64| Run {
         topic: TopicId(1),
         base_offset: i,
+        block_offset: 0,
         base_position: 2 * i,
         records: 1,
         time_ms: 0,
