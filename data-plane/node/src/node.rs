@@ -299,11 +299,13 @@ async fn hand_over(cluster: &Cluster, within: Duration) {
         }
     };
     tokio::select! {
+        // First, because a hand-over to nobody ends at once too.
+        biased;
+        () = alone => info!("no other node is there to take over"),
         left = cluster.hand_over(within) => match left {
             0 => {}
             left => warn!(shards = left, "nobody could take over these shards in time"),
         },
-        () = alone => info!("no other node is there to take over"),
     }
 }
 
