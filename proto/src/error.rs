@@ -222,4 +222,19 @@ mod tests {
         assert_eq!(ErrorCode::from_number(0), None);
         assert_eq!(ErrorCode::from_number(u32::MAX), None);
     }
+
+    /// `UPDATE=1 cargo test -p highwater-proto` writes the page anew.
+    #[test]
+    fn the_documented_table_is_this_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/ERRORS.md");
+        let page = format!(
+            "# Error codes\n\nWritten by a test from the table in `src/error.rs`. \"No side effects\" means \
+             that the request certainly changed nothing.\n\n{}",
+            markdown()
+        );
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(path, &page).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), page);
+    }
 }
