@@ -438,6 +438,9 @@ fn raft_config(name: &str, members: usize) -> Arc<Config> {
         election_timeout_max: ELECTION_MS.1,
         enable_pre_vote: Some(members > 1),
         broadcast_submitted_on_append: Some(true),
+        // Followers may have what a leader sent before its own disk had it. A leader that lost that in
+        // a crash must not go on in its old term, or one log id would name two entries.
+        enable_leader_restore: Some(false),
         // Checkpoints are the snapshots, and the log goes by its size on disk.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX >> 1,
