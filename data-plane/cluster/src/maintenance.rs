@@ -160,8 +160,11 @@ impl Maintenance {
             let Some(replica) = self.replicas.get(shard.0 as usize) else {
                 continue;
             };
-            // A snapshot is the last checkpoint; Raft lets go only of what one covers.
-            let covered = replica.store.checkpointed().map_or(0, |id| id.index);
+            // A snapshot is the last checkpoint; Raft lets go only of what one covers. To ask for one where
+            // nothing was applied yet would end the replica.
+            let Some(covered) = replica.store.checkpointed().map(|id| id.index) else {
+                continue;
+            };
             let purge = async {
                 replica.raft.trigger().snapshot().await?;
                 replica.raft.trigger().purge_log(last.min(covered)).await
