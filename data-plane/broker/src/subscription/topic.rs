@@ -137,13 +137,19 @@ impl TopicSource {
             reply,
         };
         let page = self.shard.read(read).await?;
+        let topic_is_gone = page.gap.as_ref().is_some_and(|gap| gap.id == NO_TOPIC);
         let gap = page.gap.map(|gap| RawGap {
             topic: Some(gap.topic),
             requested: self.cursor(),
             first_available: Cursor::Topic(self.cursor_at(Some(gap.id), gap.first_available)),
             reason: gap.reason,
         });
-        self.incarnation = page.topic.or(self.incarnation);
+        // Told that its topic is gone, the reader waits for whatever gets the name next as one who
+        // never knew it: it misses nothing of that, so there is nothing to tell again.
+        self.incarnation = match topic_is_gone {
+            true => None,
+            false => page.topic.or(self.incarnation),
+        };
         self.offset = page.next_offset;
         self.position = page.through;
         Ok(Step {
