@@ -31,19 +31,11 @@ fn the_help_is_what_is_committed() {
 }
 
 fn help(command: &mut clap::Command, text: &mut String) {
-    let rendered = command.clone().term_width(100).render_help().to_string();
+    // Values of variables that happen to be set are not part of it.
+    let shown = command.clone().mut_args(|arg| arg.hide_env_values(true));
+    let rendered = shown.term_width(100).render_help().to_string();
     let name = command.get_bin_name().unwrap_or("highwater").to_owned();
-    // Help holds the values of variables that are set, which are nobody else's.
-    let lines = rendered.lines().map(|line| match line.find("[env: ") {
-        Some(at) => {
-            let (before, rest) = line.split_at(at);
-            let end = rest.find(['=', ']']).unwrap_or(rest.len());
-            let after = rest.find(']').map_or("", |close| &rest[close..]);
-            format!("{before}{}{after}", &rest[..end])
-        }
-        None => line.to_owned(),
-    });
-    let lines: Vec<String> = lines.map(|line| line.trim_end().to_owned()).collect();
+    let lines: Vec<&str> = rendered.lines().map(str::trim_end).collect();
     *text += &format!("## {name}\n\n{}\n\n", lines.join("\n"));
     for child in command
         .get_subcommands_mut()
