@@ -42,13 +42,16 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 fn main() -> Outcome<()> {
     let folder = std::env::args().nth(1).map(PathBuf::from);
     let folder = folder.unwrap_or_else(|| std::env::temp_dir().join("highwater-store-bench"));
+    if std::env::args().nth(2).is_some_and(|what| what == "load") {
+        return load_topics(&folder);
+    }
     for (bytes, total) in [(1_024, 512 << 20), (128, 192 << 20)] {
         apply(&folder, bytes, total)?;
     }
     replay_interleaved(&folder)?;
     replay_single(&folder)?;
     delete_half(&folder)?;
-    load_topics(&folder)?;
+    idle_topics(&folder)?;
     fs::remove_dir_all(&folder)?;
     Ok(())
 }
@@ -287,27 +290,34 @@ fn delete_half(folder: &Path) -> Outcome<()> {
     Ok(())
 }
 
-/// Loads a shard of many idle topics.
-fn load_topics(folder: &Path) -> Outcome<()> {
-    const TOPICS: usize = 100_000;
+const IDLE_TOPICS: usize = 100_000;
+
+/// Makes a shard of many idle topics, and loads it in a process that has held nothing else.
+fn idle_topics(folder: &Path) -> Outcome<()> {
     let mut filled = Filled::new(folder)?;
     for part in 0..100 {
-        let topic = |i: usize| format!("devices/{:06}/state", part * TOPICS / 100 + i);
-        let runs = (0..TOPICS / 100).map(|i| (topic(i), 1)).collect();
+        let topic = |i: usize| format!("devices/{:06}/state", part * IDLE_TOPICS / 100 + i);
+        let runs = (0..IDLE_TOPICS / 100).map(|i| (topic(i), 1)).collect();
         let command = filled.batch(runs, 128);
         filled.apply(command)?;
     }
     filled.checkpoint()?;
     drop(filled);
-    let kv = Arc::new(RocksKv::open(folder, 64 << 20)?);
-    let store = Store::open(kv)?;
+    let mut load = std::process::Command::new(std::env::current_exe()?);
+    load.arg(folder).arg("load").status()?;
+    Ok(())
+}
+
+fn load_topics(folder: &Path) -> Outcome<()> {
+    let store = Store::open(Arc::new(RocksKv::open(folder, 64 << 20)?))?;
     let (memory, started) = (resident_bytes()?, Instant::now());
     let shard = store.shard(ShardId(0))?;
+    let (took, cached) = (started.elapsed(), store.usage().kv.cache_bytes);
     println!(
-        "load of {} topics: {:?}, {} bytes of memory each",
+        "load of {} topics: {took:?}, {} bytes of memory each and {} of cached blocks",
         shard.topic_count(),
-        started.elapsed(),
-        resident_bytes()?.saturating_sub(memory) / TOPICS as u64,
+        (resident_bytes()? - memory).saturating_sub(cached) / IDLE_TOPICS as u64,
+        cached / IDLE_TOPICS as u64,
     );
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Reading a shard's state back into memory.
 
 use bytes::Bytes;
-use highwater_broker::state::{Counters, ShardState};
+use highwater_broker::state::{Counters, ShardState, Topic};
 use highwater_proto::ids::{ShardId, TopicId};
 use rustc_hash::FxHashSet;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     keys::{self, FIRST_GENERATION, Key, KeyRange, Prefix},
-    kv::Kv,
+    kv::{Kv, KvIterator},
     log::LogId,
 };
 
@@ -58,32 +58,65 @@ impl Loaded {
             None => Counters::default(),
             Some(value) => decode_counters(&value)?,
         };
-        let mut topics = Vec::new();
-        let mut sparse = FxHashSet::default();
+        let mut stored = StoredTopics::open(kv, prefix, &counters)?;
+        let mut failed = None;
+        // One by one into the state: with a list of them in between, memory would peak at twice theirs.
+        let topics = std::iter::from_fn(|| {
+            let topic = stored.next();
+            topic.unwrap_or_else(|error| {
+                failed = Some(error);
+                None
+            })
+        });
+        let state = ShardState::restore(counters, topics);
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(Loaded {
+                prefix,
+                applied,
+                membership,
+                state,
+                sparse: stored.sparse,
+            }),
+        }
+    }
+}
+
+/// The descriptions of topics that are being read.
+struct StoredTopics {
+    iterator: Box<dyn KvIterator>,
+    more: bool,
+    next_topic: u64,
+    sparse: FxHashSet<TopicId>,
+}
+
+impl StoredTopics {
+    fn open(kv: &dyn Kv, prefix: Prefix, counters: &Counters) -> Result<StoredTopics, StoreError> {
         let range = prefix.topics();
         let mut iterator = kv.iterate(range.clone());
-        let mut more = iterator.seek(&range.start)?;
-        while more {
-            let Some(Key::Topic(id)) = Key::decode_whole(iterator.key()) else {
-                return Err(damaged("the key of a topic"));
-            };
-            if id.0 >= counters.next_topic {
-                return Err(damaged("the number of a topic"));
-            }
-            let (topic, is_sparse) = decode_topic(id, iterator.value())?;
-            topics.push(topic);
-            if is_sparse {
-                sparse.insert(id);
-            }
-            more = iterator.next()?;
-        }
-        Ok(Loaded {
-            prefix,
-            applied,
-            membership,
-            state: ShardState::restore(counters, topics),
-            sparse,
+        let more = iterator.seek(&range.start)?;
+        Ok(StoredTopics {
+            iterator,
+            more,
+            next_topic: counters.next_topic,
+            sparse: FxHashSet::default(),
         })
+    }
+
+    fn next(&mut self) -> Result<Option<Topic>, StoreError> {
+        if !self.more {
+            return Ok(None);
+        }
+        let id = match Key::decode_whole(self.iterator.key()) {
+            Some(Key::Topic(id)) if id.0 < self.next_topic => id,
+            _ => return Err(damaged("the key of a topic")),
+        };
+        let (topic, is_sparse) = decode_topic(id, self.iterator.value())?;
+        if is_sparse {
+            self.sparse.insert(id);
+        }
+        self.more = self.iterator.next()?;
+        Ok(Some(topic))
     }
 }
 
