@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use highwater_proto::client::Record;
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -16,7 +17,7 @@ use crate::{
     client::Client,
     condition::{eventually, eventually_some},
     faults::{Fault, Faults},
-    logs,
+    ledger, logs,
     process::{self, Pid},
 };
 
@@ -26,8 +27,26 @@ mod ports;
 pub use files::{Policy, Setup};
 pub use ports::take as free_port;
 
-/// What nodes may warn of when another one is lost or stops.
-pub const PEER_LOSS_WARNINGS: &[&str] = &["peer"];
+/// What nodes warn of when another one is lost or stops, besides what they always may.
+pub const PEER_LOSS_WARNINGS: &[&str] = &[
+    "Vote changed, give up Leader-transfer",
+    "no longer Leader",
+    "error sending transfer_leader",
+    // Requests of the others that reach a shard which has just stopped in order.
+    "raft stopped",
+    "failed to forward IO completion",
+    "failed to send HeartbeatProgress",
+    // All nodes stop at once.
+    "nobody else could take over these shards",
+];
+
+/// What nodes always may warn of: those that start first miss the others, a new leader hears of its
+/// own earlier attempts, and a busy machine is late with a heartbeat.
+const START_WARNINGS: &[&str] = &[
+    "LinkError",
+    "because Leader vote changed",
+    "failed to send a heartbeat: Err(Elapsed(()))",
+];
 
 /// Clusters that run at the same time in one test program: each has three processes that sync.
 static SLOTS: Semaphore = Semaphore::const_new(2);
@@ -289,6 +308,21 @@ impl Cluster {
             .await
     }
 
+    /// All records of a topic, read from every node's own replica, which all have to agree.
+    ///
+    /// # Panics
+    /// When two replicas differ, or a node tells of a gap.
+    pub async fn read_everywhere(&self, topic: &str) -> Vec<Record> {
+        let mut replicas: Vec<Vec<Record>> = Vec::new();
+        for client in self.clients() {
+            let (records, gaps) = client.read_all(topic, "earliest").await.unwrap();
+            assert_eq!(gaps, [], "nothing of {topic} has expired");
+            replicas.push(records);
+        }
+        ledger::check_replicas(topic, &replicas);
+        replicas.swap_remove(0)
+    }
+
     /// What a node answers as JSON, with the tests' key.
     ///
     /// # Panics
@@ -360,7 +394,8 @@ impl Cluster {
         let mut found = Vec::new();
         for (index, node) in self.nodes.iter().enumerate() {
             let log = fs::read_to_string(&node.log).unwrap_or_default();
-            let lines = logs::unexpected(&log, &self.allowed);
+            let allowed = [self.allowed.as_slice(), START_WARNINGS].concat();
+            let lines = logs::unexpected(&log, &allowed);
             found.extend(lines.iter().map(|line| format!("node {index}: {line}")));
         }
         found
@@ -372,6 +407,7 @@ impl Cluster {
         reason = "the test harness shows it with the failure"
     )]
     fn print_logs(&self, warnings: &[String]) {
+        eprintln!("\nin {}", self.folder.path().display());
         eprintln!(
             "\nwarnings:\n{}",
             warnings[..warnings.len().min(30)].join("\n")
@@ -384,10 +420,14 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        self.kill_all();
+        // Before the end, in which nodes miss each other.
         let warnings = self.unexpected_warnings();
+        self.kill_all();
         if std::thread::panicking() {
             self.print_logs(&warnings);
+            // For whoever wants to look at logs and data.
+            self.folder
+                .disable_cleanup(std::env::var_os("HIGHWATER_E2E_KEEP").is_some());
             return;
         }
         if !warnings.is_empty() {

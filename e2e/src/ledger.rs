@@ -42,13 +42,26 @@ impl Ledger {
         topics
     }
 
-    /// Checks all records of one topic, read from its beginning: every acknowledged message is at
-    /// the offset and cursor its ack named, no message is there twice, offsets have no holes, and
-    /// each publisher's messages are in the order it sent them.
+    /// Checks all records of one topic, read by its name from its beginning: every acknowledged
+    /// message is at the offset and cursor its ack named, no message is there twice, offsets have no
+    /// holes, and each publisher's messages are in the order it sent them.
     ///
     /// # Panics
     /// With the first broken promise.
     pub fn check(&self, topic: &str, records: &[Record]) {
+        self.check_read_by_filter(topic, records);
+        for record in records {
+            if let Some(result) = self.acked.get(text(record)) {
+                assert_eq!(record.cursor, result.cursor, "cursor of {}", text(record));
+            }
+        }
+    }
+
+    /// The same of records that were read by a filter, whose cursors are the filter's.
+    ///
+    /// # Panics
+    /// With the first broken promise.
+    pub fn check_read_by_filter(&self, topic: &str, records: &[Record]) {
         let mut offsets: HashMap<&str, u64> = HashMap::new();
         for (expected, record) in records.iter().enumerate() {
             let payload = text(record);
@@ -56,25 +69,28 @@ impl Ledger {
             let before = offsets.insert(payload, record.offset);
             assert_eq!(before, None, "{payload:?} is in {topic} more than once");
         }
-        let expected = self.acked.iter().filter(|(_, r)| r.topic == topic);
-        let mut lost: Vec<u64> = Vec::new();
-        for (payload, result) in expected {
+        let (mut lost, mut moved) = (BTreeMap::new(), BTreeMap::new());
+        for (payload, result) in self.acked.iter().filter(|(_, r)| r.topic == topic) {
             match offsets.get(payload.as_str()) {
-                None => lost.push(result.offset),
+                None => {
+                    lost.insert(result.offset, (payload, result.duplicate));
+                }
+                Some(found) if *found == result.offset => {}
                 Some(found) => {
-                    assert_eq!(*found, result.offset, "{payload:?} of {topic} has moved");
-                    let cursor = &records[*found as usize].cursor;
-                    assert_eq!(*cursor, result.cursor, "cursor of {payload:?} of {topic}");
+                    moved.insert(result.offset, (found, payload, result.duplicate));
                 }
             }
         }
-        lost.sort_unstable();
+        let first = |count: usize| format!("{count} (the first of them below)");
         assert!(
-            lost.is_empty(),
-            "{} acknowledged messages of {topic} are lost; their offsets: {:?}; the topic has {} records",
-            lost.len(),
-            &lost[..lost.len().min(20)],
-            records.len()
+            lost.is_empty() && moved.is_empty(),
+            "{topic} has {} records; lost: {}, moved: {}\nlost, by acknowledged offset (payload, ack was of a duplicate): {:?}\n\
+             moved, from acknowledged offset to (found, payload, ack was of a duplicate): {:?}",
+            records.len(),
+            first(lost.len()),
+            first(moved.len()),
+            lost.iter().take(10).collect::<Vec<_>>(),
+            moved.iter().take(10).collect::<Vec<_>>(),
         );
         check_publishers_order(records);
     }
@@ -95,6 +111,34 @@ pub fn check_publishers_order(records: &[Record]) {
                 before < sequence,
                 "{publisher} sent {sequence} after {before}, at offset {}",
                 record.offset
+            );
+        }
+    }
+}
+
+/// Checks that all replicas of a topic hold the same records.
+///
+/// # Panics
+/// With the first offset at which they differ, and what each has around it.
+pub fn check_replicas(topic: &str, replicas: &[Vec<Record>]) {
+    let longest = replicas.iter().map(Vec::len).max().unwrap_or(0);
+    let payload = |replica: &Vec<Record>, at: usize| replica.get(at).map(|r| text(r).to_owned());
+    for at in 0..longest {
+        let first = payload(&replicas[0], at);
+        if replicas.iter().any(|replica| payload(replica, at) != first) {
+            let around = at.saturating_sub(1)..(at + 5).min(longest);
+            let around = replicas.iter().enumerate().map(|(node, replica)| {
+                let payloads = around.clone().map(|at| payload(replica, at));
+                let count = replica.len();
+                format!(
+                    "node {node}, {count} records: {:?}",
+                    payloads.collect::<Vec<_>>()
+                )
+            });
+            let around: Vec<String> = around.collect();
+            panic!(
+                "replicas of {topic} differ at offset {at}\n{}",
+                around.join("\n")
             );
         }
     }
@@ -153,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "are lost")]
+    #[should_panic(expected = "lost: 1")]
     fn a_lost_message_is_found() {
         acked(&[(0, "a#0"), (1, "a#1")]).check("t", &[record(0, "a#0")]);
     }

@@ -34,16 +34,31 @@ impl Pid {
         unsafe { libc::kill(self.0 as libc::pid_t, signal) };
     }
 
-    /// Whether it has ended. A zombie has: whoever is its parent may not have noticed.
+    /// Whether it has ended with all its threads, so that its files and ports are free.
     pub fn has_ended(self) -> bool {
-        // SAFETY: with WNOHANG this only collects a child of ours that has ended; for any other
-        // process it is an error.
-        unsafe { libc::waitpid(self.0 as libc::pid_t, std::ptr::null_mut(), libc::WNOHANG) };
-        match fs::read_to_string(format!("/proc/{}/stat", self.0)) {
-            // The state follows the name, which is in parentheses and may hold anything.
-            Ok(stat) => stat.rsplit(") ").next().is_none_or(|s| s.starts_with('Z')),
-            Err(_) => true,
+        // SAFETY: with WNOHANG this only collects a child of ours that has ended.
+        let waited =
+            unsafe { libc::waitpid(self.0 as libc::pid_t, std::ptr::null_mut(), libc::WNOHANG) };
+        match waited {
+            0 => false,
+            -1 => self.is_gone(),
+            _ => true,
         }
+    }
+
+    /// The same of a process that is no child of ours. As a zombie it waits for its parent only, but
+    /// the first thread of a process is one while others still end.
+    fn is_gone(self) -> bool {
+        let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", self.0)) else {
+            return true;
+        };
+        // The state follows the name, which is in parentheses and may hold anything.
+        let is_zombie = stat
+            .rsplit(") ")
+            .next()
+            .is_some_and(|state| state.starts_with('Z'));
+        let threads = fs::read_dir(format!("/proc/{}/task", self.0));
+        is_zombie && threads.map_or(0, Iterator::count) <= 1
     }
 
     /// Waits until it has ended.

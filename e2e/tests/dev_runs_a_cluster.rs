@@ -25,6 +25,8 @@ async fn check(nodes: usize) {
         "--nodes",
         &nodes.to_string(),
         "--ephemeral",
+        "--port",
+        "0",
         "-o",
         "json",
     ])
@@ -48,7 +50,7 @@ async fn check(nodes: usize) {
 
     // Ready means ready: the first publish on each node works.
     let address = |node: &Value| {
-        let address = node["client"].as_str().expect("a client address");
+        let address = node["http"].as_str().expect("a client address");
         address.trim_start_matches("http://").to_owned()
     };
     for (number, node) in started.iter().enumerate() {

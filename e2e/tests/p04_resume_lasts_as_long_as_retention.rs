@@ -2,13 +2,17 @@
 
 use highwater_e2e::{
     Cluster, Load,
-    cluster::{Policy, Setup},
+    cluster::{PEER_LOSS_WARNINGS, Policy, Setup},
     condition::{eventually, within_deadline},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cursor_from_before_a_restart_of_everything_goes_on_where_it_was() {
-    let mut cluster = Cluster::start().await;
+    let mut cluster = Cluster::start_with(Setup {
+        allowed_warnings: PEER_LOSS_WARNINGS.to_vec(),
+        ..Setup::default()
+    })
+    .await;
     let load = Load::start(&cluster.clients(), &["kept"], 4);
     load.more_acks(200).await;
     let ledger = load.finish().await;

@@ -2,9 +2,6 @@
 
 use highwater_e2e::{Cluster, Load, condition::within_deadline, ledger::check_consecutive};
 
-/// Where a subscription starts, and the first offset it must deliver if that is known.
-type Start = (String, Option<u64>);
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_of_start_joins_live_without_a_seam() {
     let cluster = Cluster::start().await;
@@ -14,18 +11,37 @@ async fn every_kind_of_start_joins_live_without_a_seam() {
 
     let page = clients[0].read("joined", "earliest", 200).await.unwrap();
     let last = page.records.last().unwrap();
-    let starts: Vec<Start> = vec![
-        ("earliest".into(), Some(0)),
-        (format!("cursor:{}", last.cursor), Some(last.offset + 1)),
-        (format!("time:{}", page.records[0].published_at_ms), Some(0)),
-        ("last:100".into(), None),
-        ("retained".into(), None),
-        ("latest".into(), None),
+    // A cursor belongs to what was read with it.
+    let of_filter = clients[1].read("joined/#", "earliest", 200).await.unwrap();
+    let last_of_filter = of_filter.records.last().unwrap();
+    let time = format!("time:{}", page.records[0].published_at_ms);
+    // What is subscribed to, where it starts, and the first offset it must deliver if that is known.
+    let starts: [(&str, String, Option<u64>); 12] = [
+        ("joined", "earliest".into(), Some(0)),
+        ("joined/#", "earliest".into(), Some(0)),
+        (
+            "joined",
+            format!("cursor:{}", last.cursor),
+            Some(last.offset + 1),
+        ),
+        (
+            "joined/#",
+            format!("cursor:{}", last_of_filter.cursor),
+            Some(last_of_filter.offset + 1),
+        ),
+        ("joined", time.clone(), Some(0)),
+        ("joined/#", time, Some(0)),
+        ("joined", "last:100".into(), None),
+        ("joined/#", "last:100".into(), None),
+        ("joined", "retained".into(), None),
+        ("joined/#", "retained".into(), None),
+        ("joined", "latest".into(), None),
+        ("joined/#", "latest".into(), None),
     ];
     let mut live = Vec::new();
-    for (index, (from, first)) in starts.iter().enumerate() {
-        // From a node that leads and from those that follow, by name and by filter.
-        for (node, filter) in [(index % 3, "joined"), ((index + 1) % 3, "joined/#")] {
+    for (index, (filter, from, first)) in starts.iter().enumerate() {
+        // From a node that leads and from those that follow.
+        for node in [index % 3, (index + 1) % 3] {
             let subscription = clients[node].subscribe(&[filter], from).await.unwrap();
             live.push((format!("{filter} from {from}"), *first, subscription));
         }

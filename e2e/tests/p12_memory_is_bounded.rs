@@ -19,17 +19,18 @@ async fn stuck_subscribers_cost_a_fixed_amount_and_miss_nothing() {
             messages: 1,
             bytes: 0,
         });
-        let subscription = client.subscribe_with_credit(&["stuck"], "latest", none);
+        // On a connection of its own: what nobody reads fills the window of the whole connection.
+        let subscriber = cluster.client(0);
+        let subscription = subscriber.subscribe_with_credit(&["stuck"], "latest", none);
         stuck.push(subscription.await.unwrap());
     }
     // Fills every cache of the node, so that what comes after is growth.
-    client
-        .publish_stream_of("stuck", &payload, MESSAGES, 50)
+    let publish = || client.publish_stream_of("stuck", &payload, MESSAGES, 50);
+    within_deadline("all is acknowledged", publish())
         .await
         .unwrap();
     let before = Usage::of(&[cluster.pid(0)]).unwrap().resident_bytes;
-    client
-        .publish_stream_of("stuck", &payload, MESSAGES, 50)
+    within_deadline("all is acknowledged", publish())
         .await
         .unwrap();
     let after = Usage::of(&[cluster.pid(0)]).unwrap().resident_bytes;

@@ -58,7 +58,9 @@ func loadNATS(args []string) error {
 
 // createStream makes a stream with three replicas and returns the subject it takes.
 func createStream(servers string) (string, error) {
-	connection, err := nats.Connect(servers)
+	// The servers may still be starting.
+	connection, err := nats.Connect(servers,
+		nats.RetryOnFailedConnect(true), nats.ReconnectWait(100*time.Millisecond), nats.MaxReconnects(300))
 	if err != nil {
 		return "", err
 	}
