@@ -76,17 +76,20 @@ async fn main() -> Result<()> {
             continue;
         }
         progress(&format!("── {name}"));
-        match workloads::run(name, scale).await {
-            Ok(more) => rows.extend(more),
+        let more = match workloads::run(name, scale).await {
+            Ok(more) => more,
             // The others are worth having.
-            Err(error) => rows.push(Row::failed(name, &error)),
+            Err(error) => vec![Row::failed(name, &error)],
+        };
+        progress(&row::table(&more));
+        rows.extend(more);
+        // What was measured is kept, whatever becomes of the rest.
+        if let Some(path) = &args.json {
+            fs::write(path, serde_json::to_string_pretty(&rows)?)?;
         }
     }
     if !args.list {
         println!("{}", row::table(&rows));
-    }
-    if let Some(path) = args.json {
-        fs::write(path, serde_json::to_string_pretty(&rows)?)?;
     }
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! All three nodes are killed and started again with 100,000 topics on disk: every shard takes publishes within 5 s.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures_util::future::join_all;
 use highwater_e2e::{client::retry, cluster::Setup};
+use tonic::Status;
 
 use super::idle::make_topics;
 use crate::{Scale, contender::highwater, row::Row};
@@ -13,6 +14,8 @@ pub const NAME: &str = "cold-start";
 
 /// Enough projects that every one of the 64 shards has some.
 const PROJECTS: usize = 1_000;
+
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(500);
 
 pub async fn run(scale: Scale) -> Result<Vec<Row>> {
     let topics = if scale.is_quick { 5_000 } else { 100_000 };
@@ -30,7 +33,12 @@ pub async fn run(scale: Scale) -> Result<Vec<Row>> {
         let publishes = (0..PROJECTS).map(async |project| {
             let client = cluster.client_of(project % 3, project);
             retry("a project takes publishes", async || {
-                client.publish("devices/0/state", "again").await
+                let attempt = client.publish("devices/0/state", "again");
+                // An attempt that waits for a leader must not hide that there is one by now.
+                match tokio::time::timeout(ATTEMPT_TIMEOUT, attempt).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => Err(Status::deadline_exceeded("no answer")),
+                }
             })
             .await
         });

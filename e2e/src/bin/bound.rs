@@ -96,7 +96,9 @@ struct Log {
 impl Log {
     fn preallocate(path: &Path) -> Result<Log> {
         let file = File::create(path).with_context(|| format!("creating {}", path.display()))?;
-        let zeros = vec![0; 1 << 20];
+        // Page by page: the kernel accounts a write as all of the folio it touches, and large writes
+        // make large folios.
+        let zeros = vec![0; 4 << 10];
         for at in (0..FILE_BYTES).step_by(zeros.len()) {
             file.write_all_at(&zeros, at)?;
         }
