@@ -1,8 +1,8 @@
 //! The connections other nodes open to this one: their requests come in, answers go back.
 //!
 //! Appends of one shard are handed to Raft in the order they came, without waiting for one before
-//! the next, so that replication is pipelined. Everything else is answered by a task of its own, at
-//! most a fixed number of them at a time.
+//! the next, so that replication is pipelined, and writes for a leader here go to its queue in the
+//! order they came. Everything else is done by a task of its own, at most a fixed number at a time.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     appends::AppendSession,
     frame::{Frame, Kind, Reader, VERSION},
+    order::Chain,
     replica::Replica,
     requests::{self, Receiving},
     task::Tasks,
@@ -139,6 +140,7 @@ impl Inbound {
             inbound: self,
             answers,
             appends: FxHashMap::default(),
+            writes: FxHashMap::default(),
             receiving: Arc::default(),
             room: Arc::new(Semaphore::new(PEER_REQUESTS_MAX)),
             ended: ended.clone(),
@@ -154,6 +156,7 @@ struct Connection<'a> {
     inbound: &'a Inbound,
     answers: mpsc::Sender<Frame>,
     appends: FxHashMap<ShardId, AppendSession>,
+    writes: FxHashMap<ShardId, Chain>,
     receiving: Arc<Mutex<FxHashMap<ShardId, Receiving>>>,
     room: Arc<Semaphore>,
     ended: CancellationToken,
@@ -192,8 +195,20 @@ impl Connection<'_> {
             .map_err(io::Error::other)?;
         let (answers, receiving) = (self.answers.clone(), self.receiving.clone());
         let ended = self.ended.clone();
+        let queued = match frame.kind {
+            Kind::Publish | Kind::DeleteTopic => {
+                let chain = self.writes.entry(frame.shard).or_default();
+                Some(requests::queue(&frame, &replica, chain))
+            }
+            _ => None,
+        };
         self.inbound.tasks.spawn("peer request", async move {
-            let answer = requests::answer(frame, &replica, &receiving);
+            let answer = async {
+                match queued {
+                    Some(queued) => requests::answer_write(frame, &replica, queued).await,
+                    None => requests::answer(frame, &replica, &receiving).await,
+                }
+            };
             if let Some(answer) = ended.run_until_cancelled(answer).await {
                 // The connection may have ended.
                 let _ = answers.send(answer).await;

@@ -34,6 +34,7 @@ mod machine;
 mod maintenance;
 mod metrics;
 mod network;
+mod order;
 mod raft;
 mod reads;
 mod replica;

@@ -16,16 +16,17 @@ use openraft::{
 use parking_lot::Mutex;
 use prost::Message;
 use rustc_hash::FxHashMap;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc::error::TrySendError, oneshot};
 
 use crate::{
     frame::{Frame, Kind},
     machine::SnapshotData,
+    order::{Chain, Place},
     raft::{
         SnapshotMeta, Stored, Types, Vote, entry_from_wire, log_id_from_wire, log_id_to_wire,
         membership_from_wire, vote_from_wire, vote_to_wire,
     },
-    replica::{Forwarded, Replica},
+    replica::{Forwarded, Replica, no_leader},
 };
 
 /// A snapshot that is coming in.
@@ -51,26 +52,98 @@ pub async fn answer(
         Kind::SnapshotEnd => end_snapshot(replica, receiving)
             .await
             .map(|m| frame.answer(&m)),
-        Kind::Publish => publish(body, replica).await.map(|m| frame.answer(&m)),
-        Kind::DeleteTopic => delete_topic(body, replica).await.map(|m| frame.answer(&m)),
         Kind::ReadIndex => replica
             .read_index_here()
             .await
             .map(|index| frame.answer(&wire::ReadIndexResponse { index: Some(index) })),
-        Kind::Hello | Kind::Ping | Kind::Answer | Kind::Refused | Kind::Append => {
+        // Those keep an order, and are taken one after the other.
+        Kind::Append | Kind::Publish | Kind::DeleteTopic => {
+            Err(Refusal::new(ErrorCode::Internal, "taken out of order"))
+        }
+        Kind::Hello | Kind::Ping | Kind::Answer | Kind::Refused => {
             Err(Refusal::new(ErrorCode::InvalidRequest, "not a request"))
         }
     };
-    answer.unwrap_or_else(|error| {
-        refused(
-            &frame,
-            wire::Refusal {
-                leader: replica.leader().unwrap_or_default(),
-                retry_after_ms: error.delay_ms().unwrap_or_default(),
-                ..refusal(error.code(), error.message())
-            },
-        )
-    })
+    answer.unwrap_or_else(|refusal| refusal_of(&frame, replica, &refusal))
+}
+
+/// A write that is in the shard's queue.
+pub enum Queued {
+    Publish(oneshot::Receiver<Result<Vec<Result<Published>>>>),
+    DeleteTopic(oneshot::Receiver<Result<bool>>),
+}
+
+/// Puts a write into the shard's queue, in its place among the others of its connection.
+pub fn queue(frame: &Frame, replica: &Replica, chain: &Chain) -> Result<Queued> {
+    let (forwarded, queued) = match frame.kind {
+        Kind::Publish => {
+            let request: wire::ForwardPublish = decode(frame.body.clone())?;
+            let publishes = request.publishes.into_iter().map(publish_from_wire);
+            let (reply, outcomes) = oneshot::channel();
+            let forwarded = Forwarded::Publish {
+                publishes: publishes.collect::<Result<_>>()?,
+                place: place_from_wire(chain, request.order),
+                reply,
+            };
+            (forwarded, Queued::Publish(outcomes))
+        }
+        _ => {
+            let request: wire::ForwardDeleteTopic = decode(frame.body.clone())?;
+            let (reply, existed) = oneshot::channel();
+            let forwarded = Forwarded::DeleteTopic {
+                project: project_from_wire(&request.project)?,
+                topic: TopicName::try_from(request.topic.as_str())?,
+                place: place_from_wire(chain, request.order),
+                reply,
+            };
+            (forwarded, Queued::DeleteTopic(existed))
+        }
+    };
+    // A sender has few writes under way, so there is room, and the connection never waits for it.
+    match replica.forwarded.try_send(forwarded) {
+        Ok(()) => Ok(queued),
+        Err(TrySendError::Full(_)) => Err(no_leader("the leader has too much to do")),
+        Err(TrySendError::Closed(_)) => {
+            let message = "the shard has stopped on this node";
+            Err(Refusal::new(ErrorCode::Draining, message))
+        }
+    }
+}
+
+/// The answer to a write, once its outcome is known.
+pub async fn answer_write(frame: Frame, replica: &Replica, queued: Result<Queued>) -> Frame {
+    let stopped = |_| unavailable("the shard stopped");
+    let answer = match queued {
+        Ok(Queued::Publish(outcomes)) => {
+            let outcomes = outcomes.await.map_err(stopped).flatten();
+            outcomes.map(|outcomes| {
+                let outcomes = outcomes.iter().map(outcome_to_wire).collect();
+                frame.answer(&wire::ForwardPublishResponse { outcomes })
+            })
+        }
+        Ok(Queued::DeleteTopic(existed)) => {
+            let existed = existed.await.map_err(stopped).flatten();
+            existed.map(|existed| frame.answer(&wire::DeleteTopicResponse { existed }))
+        }
+        Err(refusal) => Err(refusal),
+    };
+    answer.unwrap_or_else(|refusal| refusal_of(&frame, replica, &refusal))
+}
+
+fn place_from_wire(chain: &Chain, order: Option<wire::WriteOrder>) -> Place {
+    let order = order.unwrap_or_default();
+    chain.place(order.number, (order.after > 0).then_some(order.after))
+}
+
+fn refusal_of(frame: &Frame, replica: &Replica, error: &Refusal) -> Frame {
+    refused(
+        frame,
+        wire::Refusal {
+            leader: replica.leader().unwrap_or_default(),
+            retry_after_ms: error.delay_ms().unwrap_or_default(),
+            ..refusal(error.code(), error.message())
+        },
+    )
 }
 
 /// A refusal with a code and a sentence.
@@ -239,50 +312,6 @@ async fn end_snapshot(
     Ok(wire::SnapshotResponse {
         vote: Some(vote_to_wire(&answer.vote)),
     })
-}
-
-async fn publish(body: Bytes, replica: &Replica) -> Result<wire::ForwardPublishResponse> {
-    let request: wire::ForwardPublish = decode(body)?;
-    let publishes = request.publishes.into_iter().map(publish_from_wire);
-    let (reply, outcomes) = oneshot::channel();
-    let forwarded = Forwarded::Publish {
-        publishes: publishes.collect::<Result<_>>()?,
-        reply,
-    };
-    replica
-        .forwarded
-        .send(forwarded)
-        .await
-        .map_err(|_| stopping())?;
-    let outcomes = outcomes
-        .await
-        .map_err(|_| unavailable("the shard stopped"))??;
-    Ok(wire::ForwardPublishResponse {
-        outcomes: outcomes.iter().map(outcome_to_wire).collect(),
-    })
-}
-
-async fn delete_topic(body: Bytes, replica: &Replica) -> Result<wire::DeleteTopicResponse> {
-    let request: wire::ForwardDeleteTopic = decode(body)?;
-    let (reply, existed) = oneshot::channel();
-    let forwarded = Forwarded::DeleteTopic {
-        project: project_from_wire(&request.project)?,
-        topic: TopicName::try_from(request.topic.as_str())?,
-        reply,
-    };
-    replica
-        .forwarded
-        .send(forwarded)
-        .await
-        .map_err(|_| stopping())?;
-    let existed = existed
-        .await
-        .map_err(|_| unavailable("the shard stopped"))??;
-    Ok(wire::DeleteTopicResponse { existed })
-}
-
-fn stopping() -> Refusal {
-    Refusal::new(ErrorCode::Draining, "the shard has stopped on this node")
 }
 
 fn project_from_wire(bytes: &[u8]) -> Result<ProjectId> {

@@ -4,10 +4,23 @@
 //! lone publish waits for nothing. A few proposals are on their way at once. A batch is tried again
 //! only when it certainly was not appended; when nobody can know, the callers are told
 //! `unavailable`, and a retry with the same idempotency key is safe.
+//!
+//! What was queued here is appended in the order of the queue, however often a batch is tried again.
+//! Batches are numbered; those under way at the same time go to the same leader, and none starts while
+//! a later one is under way. A leader proposes nothing before Raft has taken the batch in front of it
+//! into its log, because one that was refused (a hand-over that came to nothing, a quorum not heard of
+//! for a moment) may be followed by one that is not. For batches that go to another node,
+//! [`crate::order`] does the same.
 
-use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::{self, Future},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use highwater_broker::{
     handle::{Published, WriteRequest},
     refusal::{Refusal, Result},
@@ -24,9 +37,10 @@ use tokio::{
 
 use crate::{
     Clock,
-    batch::{Batch, Slots},
+    batch::{Batch, Slots, Source},
     frame::Kind,
     link::LinkError,
+    order::Place,
     raft::{Proposal, Types},
     replica::{Forwarded, Replica, no_leader},
     requests::{outcome_from_wire, refusal_from_wire},
@@ -39,7 +53,12 @@ const RETRY_PAUSE: Duration = Duration::from_millis(10);
 /// How long a forwarded write may take.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Ends with the work if it has to be tried again.
 type InFlight = Pin<Box<dyn Future<Output = Option<Work>> + Send>>;
+/// The same, with the number of the work.
+type Numbered = Pin<Box<dyn Future<Output = (u64, Option<Work>)> + Send>>;
+/// The leader the work goes to, or that there is none.
+type Route = Option<u64>;
 
 /// Something to propose.
 enum Work {
@@ -51,7 +70,8 @@ struct Deletion {
     project: ProjectId,
     topic: TopicName,
     reply: oneshot::Sender<Result<bool>>,
-    forwarded: bool,
+    /// Where it stands among the writes of the node that sent it here.
+    place: Option<Place>,
     since: Instant,
 }
 
@@ -61,9 +81,18 @@ pub struct Writes {
     clock: Clock,
     local: mpsc::Receiver<WriteRequest>,
     forwarded: mpsc::Receiver<Forwarded>,
-    in_flight: FuturesUnordered<InFlight>,
-    /// Not appended yet; goes before anything new.
-    again: VecDeque<Work>,
+    in_flight: FuturesUnordered<Numbered>,
+    /// The numbers of what is under way, in order, and where it goes.
+    under_way: Vec<u64>,
+    route: Route,
+    /// Whether Raft may not have taken the last proposal yet.
+    unconfirmed: bool,
+    /// When to go on after something was not appended.
+    resume_at: Option<Instant>,
+    /// The number of the next new batch. The first is 1.
+    next_number: u64,
+    /// Not appended yet, by number; goes before anything new.
+    again: BTreeMap<u64, Work>,
     /// Taken off a queue while a batch was made, but no part of it.
     next: Option<Work>,
 }
@@ -82,7 +111,12 @@ impl Writes {
             local,
             forwarded,
             in_flight: FuturesUnordered::new(),
-            again: VecDeque::new(),
+            under_way: Vec::with_capacity(PROPOSALS_IN_FLIGHT_MAX),
+            route: None,
+            unconfirmed: false,
+            resume_at: None,
+            next_number: 1,
+            again: BTreeMap::new(),
             next: None,
         }
     }
@@ -90,25 +124,82 @@ impl Writes {
     /// Runs until both queues are closed and everything is answered.
     pub async fn run(mut self) {
         loop {
-            while self.in_flight.len() < PROPOSALS_IN_FLIGHT_MAX
-                && let Some(work) = self.again.pop_front().or_else(|| self.take_queued())
+            while let Some(route) = self.open_route()
+                && self.has_work()
             {
-                self.start(work).await;
-            }
-            let room = self.in_flight.len() < PROPOSALS_IN_FLIGHT_MAX;
-            tokio::select! {
-                Some(unfinished) = self.in_flight.next(), if !self.in_flight.is_empty() => {
-                    self.again.extend(unfinished);
+                if self.unconfirmed && !self.under_way.is_empty() {
+                    self.confirm().await;
+                } else if let Some((number, work)) = self.next_work() {
+                    self.start(number, work, route).await;
                 }
-                Some(request) = self.local.recv(), if room => {
+            }
+            // The leader may have changed since: then what was taken off a queue already goes first.
+            let is_open = self.next.is_none() && self.open_route().is_some();
+            let resume = self.resume_at.map(time::sleep_until);
+            tokio::select! {
+                Some(ended) = self.in_flight.next(), if !self.in_flight.is_empty() => {
+                    self.on_ended(ended);
+                }
+                () = async { resume.expect("asked for").await }, if resume.is_some() => {
+                    self.resume_at = None;
+                }
+                Some(request) = self.local.recv(), if is_open => {
                     self.next = Some(local_work(request));
                 }
-                Some(request) = self.forwarded.recv(), if room => {
+                Some(request) = self.forwarded.recv(), if is_open => {
                     self.next = Some(forwarded_work(request));
                 }
                 else => return,
             }
         }
+    }
+
+    fn on_ended(&mut self, (number, unfinished): (u64, Option<Work>)) {
+        self.under_way.retain(|under_way| *under_way != number);
+        if let Some(work) = unfinished {
+            self.again.insert(number, work);
+            self.resume_at = Some(Instant::now() + RETRY_PAUSE);
+        }
+    }
+
+    /// Waits until Raft has taken or refused what was proposed.
+    async fn confirm(&mut self) {
+        // It takes one thing after the other. If it has stopped, the next proposal finds out.
+        let _ = self.replica.raft.with_raft_state(|_| ()).await;
+        self.unconfirmed = false;
+        while let Some(Some(ended)) = self.in_flight.next().now_or_never() {
+            self.on_ended(ended);
+        }
+    }
+
+    /// Where the next work would go, if it may start now.
+    fn open_route(&self) -> Option<Route> {
+        if self.resume_at.is_some() {
+            return None;
+        }
+        let route = self.replica.leader();
+        let Some(last) = self.under_way.last() else {
+            return Some(route);
+        };
+        let is_behind = self.again.keys().next().is_none_or(|next| next > last);
+        let has_room = self.under_way.len() < PROPOSALS_IN_FLIGHT_MAX;
+        (is_behind && has_room && route == self.route).then_some(route)
+    }
+
+    fn has_work(&self) -> bool {
+        let queued = !self.local.is_empty() || !self.forwarded.is_empty();
+        queued || self.next.is_some() || !self.again.is_empty()
+    }
+
+    /// The earliest work that is not under way, with its number.
+    fn next_work(&mut self) -> Option<(u64, Work)> {
+        if let Some(again) = self.again.pop_first() {
+            return Some(again);
+        }
+        let work = self.take_queued()?;
+        let number = self.next_number;
+        self.next_number += 1;
+        Some((number, work))
     }
 
     /// One batch of what is waiting, without waiting for more.
@@ -135,29 +226,31 @@ impl Writes {
     }
 
     /// Sends the work on its way. The order of these calls is the order in the log.
-    async fn start(&mut self, work: Work) {
+    async fn start(&mut self, number: u64, work: Work, route: Route) {
         if work.since().elapsed() > LEADER_TIMEOUT {
             return work.refuse(&no_leader("the shard has had no leader for too long"));
         }
-        let in_flight: InFlight = match self.replica.leader() {
-            Some(leader) if leader == self.replica.node => match self.propose(work).await {
+        let is_here = route == Some(self.replica.node);
+        let work = match is_here {
+            true => work.without_what_is_out_of_place(),
+            false => work.without_forwarded(),
+        };
+        let Some(work) = work else {
+            return;
+        };
+        let link = route.and_then(|leader| self.replica.links.get(leader));
+        let in_flight: InFlight = match link {
+            _ if is_here => match self.propose(work).await {
                 Some(in_flight) => in_flight,
                 None => return,
             },
-            leader => {
-                let Some(work) = work.without_forwarded() else {
-                    return;
-                };
-                match leader.and_then(|leader| self.replica.links.get(leader)) {
-                    Some(link) if link.is_up() => self.forward(&link, work),
-                    _ => Box::pin(async move {
-                        time::sleep(RETRY_PAUSE).await;
-                        Some(work)
-                    }),
-                }
-            }
+            Some(link) if link.is_up() => self.forward(&link, work, number),
+            _ => Box::pin(future::ready(Some(work))),
         };
-        self.in_flight.push(in_flight);
+        self.route = route;
+        self.under_way.push(number);
+        let numbered = async move { (number, in_flight.await) };
+        self.in_flight.push(Box::pin(numbered));
     }
 
     /// Proposes here, as the leader.
@@ -183,13 +276,13 @@ impl Writes {
             work.refuse(&stopped(fatal));
             return None;
         }
+        self.unconfirmed = true;
         let metrics = metrics.clone();
         Some(Box::pin(async move {
             let answer = match outcome.await {
                 Ok(Ok(response)) => response.data.0,
                 Ok(Err(ClientWriteError::ForwardToLeader(_))) => {
-                    // Not appended: this node leads no longer, or not for sure yet.
-                    time::sleep(RETRY_PAUSE).await;
+                    // Not appended: this node leads no longer, or not for sure.
                     return Some(work);
                 }
                 Ok(Err(error)) => {
@@ -210,18 +303,22 @@ impl Writes {
     }
 
     /// Sends the work to the leader.
-    fn forward(&self, link: &crate::link::Link, work: Work) -> InFlight {
+    fn forward(&self, link: &crate::link::Link, work: Work, number: u64) -> InFlight {
         let shard = self.replica.id;
+        let order = wire::WriteOrder {
+            number,
+            after: self.under_way.last().copied().unwrap_or_default(),
+        };
         match work {
             Work::Publish(batch) => {
                 self.replica.metrics.forwarded.inc_by(batch.len() as u64);
-                let pending = link.start(Kind::Publish, shard, &batch.forward());
+                let pending = link.start(Kind::Publish, shard, &batch.forward(order));
                 Box::pin(async move {
                     let answer = time::timeout(FORWARD_TIMEOUT, pending.answer()).await;
                     let response: wire::ForwardPublishResponse = match answer {
                         Ok(Ok(response)) => response,
                         Ok(Err(error)) => {
-                            return retry_or_refuse(Work::Publish(batch), error).await;
+                            return retry_or_refuse(Work::Publish(batch), error);
                         }
                         Err(_) => {
                             batch.refuse(&unknown("the leader did not answer in time"));
@@ -242,6 +339,7 @@ impl Writes {
                 let request = wire::ForwardDeleteTopic {
                     project: deletion.project.as_bytes().to_vec().into(),
                     topic: deletion.topic.to_string(),
+                    order: Some(order),
                 };
                 let pending = link.start(Kind::DeleteTopic, shard, &request);
                 Box::pin(async move {
@@ -250,7 +348,7 @@ impl Writes {
                             let _ = deletion.reply.send(Ok(response.existed));
                             None
                         }
-                        Err(error) => retry_or_refuse(Work::Delete(deletion), error).await,
+                        Err(error) => retry_or_refuse(Work::Delete(deletion), error),
                     }
                 })
             }
@@ -259,17 +357,14 @@ impl Writes {
 }
 
 /// Gives back work that the leader certainly did not do, unless another try cannot help.
-async fn retry_or_refuse(work: Work, error: LinkError) -> Option<Work> {
+fn retry_or_refuse(work: Work, error: LinkError) -> Option<Work> {
     let refusal = match error {
         LinkError::Refused { refusal, .. } => refusal_from_wire(refusal),
         error if error.has_no_side_effects() => no_leader(error.to_string()),
         error => unknown(error),
     };
     match refusal.code() {
-        ErrorCode::NoLeader | ErrorCode::Draining => {
-            time::sleep(RETRY_PAUSE).await;
-            Some(work)
-        }
+        ErrorCode::NoLeader | ErrorCode::Draining => Some(work),
         _ => {
             work.refuse(&refusal);
             None
@@ -295,7 +390,7 @@ fn local_work(request: WriteRequest) -> Work {
             permit,
         } => {
             let mut batch = Batch::new();
-            batch.add(publishes, reply, Some(permit));
+            batch.add(publishes, reply, Source::Here { _room: permit });
             Work::Publish(batch)
         }
         WriteRequest::DeleteTopic {
@@ -306,7 +401,7 @@ fn local_work(request: WriteRequest) -> Work {
             project,
             topic,
             reply,
-            forwarded: false,
+            place: None,
             since: Instant::now(),
         }),
     }
@@ -314,20 +409,25 @@ fn local_work(request: WriteRequest) -> Work {
 
 fn forwarded_work(request: Forwarded) -> Work {
     match request {
-        Forwarded::Publish { publishes, reply } => {
+        Forwarded::Publish {
+            publishes,
+            place,
+            reply,
+        } => {
             let mut batch = Batch::new();
-            batch.add(publishes, reply, None);
+            batch.add(publishes, reply, Source::Peer(place));
             Work::Publish(batch)
         }
         Forwarded::DeleteTopic {
             project,
             topic,
+            place,
             reply,
         } => Work::Delete(Deletion {
             project,
             topic,
             reply,
-            forwarded: true,
+            place: Some(place),
             since: Instant::now(),
         }),
     }
@@ -344,7 +444,13 @@ impl Work {
     fn refuse(self, refusal: &Refusal) {
         match self {
             Work::Publish(batch) => batch.refuse(refusal),
-            Work::Delete(deletion) => drop(deletion.reply.send(Err(refusal.clone()))),
+            Work::Delete(deletion) => {
+                if let Some(place) = &deletion.place {
+                    place.give_up();
+                }
+                // The caller may have gone.
+                let _ = deletion.reply.send(Err(refusal.clone()));
+            }
         }
     }
 
@@ -357,8 +463,24 @@ impl Work {
                 batch.refuse_forwarded(&refusal);
                 (!batch.is_empty()).then_some(Work::Publish(batch))
             }
-            Work::Delete(deletion) if deletion.forwarded => {
-                let _ = deletion.reply.send(Err(refusal));
+            Work::Delete(deletion) if deletion.place.is_some() => {
+                Work::Delete(deletion).refuse(&refusal);
+                None
+            }
+            delete => Some(delete),
+        }
+    }
+
+    /// Without what other nodes sent behind a write that was not taken: they send it again, in order.
+    fn without_what_is_out_of_place(self) -> Option<Work> {
+        let refusal = no_leader("an earlier write was not taken");
+        match self {
+            Work::Publish(mut batch) => {
+                batch.refuse_out_of_place(&refusal);
+                (!batch.is_empty()).then_some(Work::Publish(batch))
+            }
+            Work::Delete(deletion) if deletion.place.as_ref().is_some_and(|p| !p.take()) => {
+                Work::Delete(deletion).refuse(&refusal);
                 None
             }
             delete => Some(delete),

@@ -24,10 +24,12 @@ impl ElectionSafety {
             // A vote is marked as committed when a quorum has granted it.
             let elected = replica.vote.filter(|vote| vote.committed);
             let elected = elected.map(|vote| (vote.term, vote.node));
-            // Nobody may have looked while it was in office: then what it wrote speaks for it.
+            // Nobody may have looked while it was in office: then what it wrote speaks for it. The entry that
+            // founds a group is of term 0, and nobody's.
             let entries = replica.log.entries.range(replica.log.changed_from..);
             let wrote = entries.map(|(_, entry)| (entry.id.term, entry.id.node));
-            self.highest = self.highest.max(elected).max(wrote.max());
+            let wrote = wrote.max().filter(|leader| leader.0 > 0);
+            self.highest = self.highest.max(elected).max(wrote);
         }
         let Some(highest) = self.highest else {
             return Ok(());
