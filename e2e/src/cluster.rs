@@ -37,7 +37,7 @@ pub const PEER_LOSS_WARNINGS: &[&str] = &[
     "failed to forward IO completion",
     "failed to send HeartbeatProgress",
     // All nodes stop at once.
-    "nobody else could take over these shards",
+    "nobody could take over these shards in time",
 ];
 
 /// What nodes always may warn of: those that start first miss the others, a new leader hears of its
