@@ -6,8 +6,8 @@
 //! `unavailable`, and a retry with the same idempotency key is safe.
 //!
 //! What was queued here is appended in the order of the queue, however often a batch is tried again.
-//! Batches are numbered; those under way at the same time go to the same leader, and none starts while
-//! a later one is under way. A leader proposes nothing before Raft has taken the batch in front of it
+//! Batches are numbered; those under way at the same time go to the same leader, and once one of them
+//! came back, the others are waited for before anything else starts. A leader proposes nothing before Raft has taken the batch in front of it
 //! into its log, because one that was refused (a hand-over that came to nothing, a quorum not heard of
 //! for a moment) may be followed by one that is not. For batches that go to another node,
 //! [`crate::order`] does the same.
@@ -82,9 +82,9 @@ pub struct Writes {
     local: mpsc::Receiver<WriteRequest>,
     forwarded: mpsc::Receiver<Forwarded>,
     in_flight: FuturesUnordered<Numbered>,
-    /// The numbers of what is under way, in order, and where it goes.
-    under_way: Vec<u64>,
+    /// Where what is under way goes, and the number of the last that was sent there.
     route: Route,
+    last_sent: u64,
     /// Whether Raft may not have taken the last proposal yet.
     unconfirmed: bool,
     /// When to go on after something was not appended.
@@ -111,8 +111,8 @@ impl Writes {
             local,
             forwarded,
             in_flight: FuturesUnordered::new(),
-            under_way: Vec::with_capacity(PROPOSALS_IN_FLIGHT_MAX),
             route: None,
+            last_sent: 0,
             unconfirmed: false,
             resume_at: None,
             next_number: 1,
@@ -127,7 +127,7 @@ impl Writes {
             while let Some(route) = self.open_route()
                 && self.has_work()
             {
-                if self.unconfirmed && !self.under_way.is_empty() {
+                if self.unconfirmed && !self.in_flight.is_empty() {
                     self.confirm().await;
                 } else if let Some((number, work)) = self.next_work() {
                     self.start(number, work, route).await;
@@ -155,7 +155,6 @@ impl Writes {
     }
 
     fn on_ended(&mut self, (number, unfinished): (u64, Option<Work>)) {
-        self.under_way.retain(|under_way| *under_way != number);
         if let Some(work) = unfinished {
             self.again.insert(number, work);
             self.resume_at = Some(Instant::now() + RETRY_PAUSE);
@@ -178,12 +177,9 @@ impl Writes {
             return None;
         }
         let route = self.replica.leader();
-        let Some(last) = self.under_way.last() else {
-            return Some(route);
-        };
-        let is_behind = self.again.keys().next().is_none_or(|next| next > last);
-        let has_room = self.under_way.len() < PROPOSALS_IN_FLIGHT_MAX;
-        (is_behind && has_room && route == self.route).then_some(route)
+        let has_room = self.in_flight.len() < PROPOSALS_IN_FLIGHT_MAX;
+        let may_join = has_room && self.again.is_empty() && route == self.route;
+        (may_join || self.in_flight.is_empty()).then_some(route)
     }
 
     fn has_work(&self) -> bool {
@@ -248,7 +244,7 @@ impl Writes {
             _ => Box::pin(future::ready(Some(work))),
         };
         self.route = route;
-        self.under_way.push(number);
+        self.last_sent = number;
         let numbered = async move { (number, in_flight.await) };
         self.in_flight.push(Box::pin(numbered));
     }
@@ -307,7 +303,10 @@ impl Writes {
         let shard = self.replica.id;
         let order = wire::WriteOrder {
             number,
-            after: self.under_way.last().copied().unwrap_or_default(),
+            after: match self.in_flight.is_empty() {
+                true => 0,
+                false => self.last_sent,
+            },
         };
         match work {
             Work::Publish(batch) => {
