@@ -30,9 +30,6 @@ pub const MESSAGE_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + HEADERS_BYTES_MAX + (8 
 pub const PROPOSAL_MESSAGES_MAX: usize = 4_096;
 /// Bytes of messages at which a proposal is closed; one message may exceed it.
 pub const PROPOSAL_BYTES_MAX: usize = 1 << 20;
-/// Proposals of one shard that may be on their way at once. One is fsynced while the next gathers what
-/// comes; more of them would only be smaller.
-pub const PROPOSALS_IN_FLIGHT_MAX: usize = 2;
 /// Requests waiting at a shard.
 pub const SHARD_QUEUE_MAX: usize = 16_384;
 /// Bytes of publishes waiting at a shard or on their way to commit.

@@ -19,10 +19,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{
-    order::Place,
-    requests::{forwarded_to_wire, policy_to_wire, publish_to_wire},
-};
+use crate::requests::{forwarded_to_wire, policy_to_wire, publish_to_wire};
 
 /// Publishes of several callers, in the order they came.
 pub struct Batch {
@@ -37,28 +34,10 @@ pub struct Batch {
 struct Caller {
     count: usize,
     reply: oneshot::Sender<Result<Vec<Result<Published>>>>,
-    source: Source,
-}
-
-/// Where some publishes of a batch came from.
-pub enum Source {
-    /// A client of this node.
-    Here {
-        /// Its room in the queue, free again when this is dropped.
-        _room: OwnedSemaphorePermit,
-    },
-    /// Another node, which keeps its writes in order. They must not be sent on.
-    Peer(Place),
-}
-
-impl Caller {
-    fn refuse(self, refusal: &Refusal) {
-        if let Source::Peer(place) = &self.source {
-            place.give_up();
-        }
-        // It may have gone.
-        let _ = self.reply.send(Err(refusal.clone()));
-    }
+    /// Whether it came from another node, which must not be sent on.
+    forwarded: bool,
+    /// Frees the caller's room in the queue.
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Batch {
@@ -92,13 +71,14 @@ impl Batch {
         &mut self,
         publishes: Vec<Publish>,
         reply: oneshot::Sender<Result<Vec<Result<Published>>>>,
-        source: Source,
+        permit: Option<OwnedSemaphorePermit>,
     ) {
         self.bytes += publishes.iter().map(|p| p.message.len()).sum::<usize>();
         self.callers.push(Caller {
             count: publishes.len(),
             reply,
-            source,
+            forwarded: permit.is_none(),
+            _permit: permit,
         });
         self.publishes.extend(publishes);
     }
@@ -150,39 +130,25 @@ impl Batch {
     }
 
     /// The request that asks the leader to append them all.
-    pub fn forward(&self, order: wire::WriteOrder) -> wire::ForwardPublish {
+    pub fn forward(&self) -> wire::ForwardPublish {
         wire::ForwardPublish {
             publishes: self.publishes.iter().map(forwarded_to_wire).collect(),
-            order: Some(order),
         }
     }
 
-    /// Refuses what came from other nodes and is not in its place, so that the rest can be proposed.
-    pub fn refuse_out_of_place(&mut self, refusal: &Refusal) {
-        self.keep(refusal, |source| match source {
-            Source::Here { .. } => true,
-            Source::Peer(place) => place.take(),
-        });
-    }
-
-    /// Refuses what came from other nodes.
+    /// Takes out what came from other nodes and refuses it.
     pub fn refuse_forwarded(&mut self, refusal: &Refusal) {
-        self.keep(refusal, |source| matches!(source, Source::Here { .. }));
-    }
-
-    fn keep(&mut self, refusal: &Refusal, keeps: impl Fn(&Source) -> bool) {
-        let kept: Vec<bool> = self.callers.iter().map(|c| keeps(&c.source)).collect();
-        if kept.iter().all(|kept| *kept) {
+        if !self.callers.iter().any(|caller| caller.forwarded) {
             return;
         }
         let mut publishes = std::mem::take(&mut self.publishes).into_iter();
         let callers = std::mem::take(&mut self.callers);
         self.bytes = 0;
-        for (caller, kept) in callers.into_iter().zip(kept) {
+        for caller in callers {
             let its: Vec<Publish> = publishes.by_ref().take(caller.count).collect();
-            match kept {
-                true => self.add(its, caller.reply, caller.source),
-                false => caller.refuse(refusal),
+            match caller.forwarded {
+                true => drop(caller.reply.send(Err(refusal.clone()))),
+                false => self.add(its, caller.reply, caller._permit),
             }
         }
     }
@@ -205,7 +171,7 @@ impl Batch {
     /// Tells every caller that nothing came of it.
     pub fn refuse(self, refusal: &Refusal) {
         for caller in self.callers {
-            caller.refuse(refusal);
+            let _ = caller.reply.send(Err(refusal.clone()));
         }
     }
 }
@@ -228,17 +194,7 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::order::Chain;
     use highwater_proto::ids::TopicId;
-    use std::sync::Arc;
-    use tokio::sync::Semaphore;
-
-    fn here() -> Source {
-        let room = Arc::new(Semaphore::new(1));
-        Source::Here {
-            _room: room.try_acquire_owned().unwrap(),
-        }
-    }
 
     fn publish(topic: &str, message: &'static str) -> Publish {
         Publish {
@@ -260,9 +216,9 @@ mod tests {
         batch.add(
             vec![publish("a", "0"), publish("b", "1"), publish("a", "2")],
             first,
-            here(),
+            None,
         );
-        batch.add(vec![publish("b", "3")], second, here());
+        batch.add(vec![publish("b", "3")], second, None);
 
         let (command, slots) = batch.command(5);
         let Some(wire::command::Command::Publish(proposed)) = command.command else {
@@ -298,37 +254,13 @@ mod tests {
         let mut batch = Batch::new();
         let (remote, mut refused) = oneshot::channel();
         let (local, _kept) = oneshot::channel();
-        let place = Chain::default().place(1, None);
-        batch.add(vec![publish("a", "0")], remote, Source::Peer(place));
-        batch.add(vec![publish("a", "1")], local, here());
+        batch.add(vec![publish("a", "0")], remote, None);
+        let permit = std::sync::Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned();
+        batch.add(vec![publish("a", "1")], local, Some(permit.unwrap()));
         let refusal = crate::replica::no_leader("not here");
         batch.refuse_forwarded(&refusal);
         assert_eq!(refused.try_recv().unwrap(), Err(refusal));
         assert_eq!(batch.len(), 1);
         assert_eq!(batch.publishes[0].message, "1");
-    }
-
-    #[test]
-    fn nothing_passes_a_write_of_the_same_sender_that_was_refused() {
-        let chain = Chain::default();
-        let refusal = crate::replica::no_leader("not here");
-        let mut batches: Vec<(Batch, _)> = (1..=2)
-            .map(|number: u64| {
-                let mut batch = Batch::new();
-                let (reply, outcome) = oneshot::channel();
-                let after = number.checked_sub(1).filter(|after| *after > 0);
-                let place = chain.place(number, after);
-                batch.add(vec![publish("a", "x")], reply, Source::Peer(place));
-                (batch, outcome)
-            })
-            .collect();
-        batches[0].0.refuse_out_of_place(&refusal);
-        assert!(!batches[0].0.is_empty());
-        batches[0].0.refuse_forwarded(&refusal);
-        batches[1].0.refuse_out_of_place(&refusal);
-        for (batch, mut outcome) in batches {
-            assert!(batch.is_empty());
-            assert_eq!(outcome.try_recv().unwrap(), Err(refusal.clone()));
-        }
     }
 }

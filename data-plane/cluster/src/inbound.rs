@@ -25,7 +25,6 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     appends::AppendSession,
     frame::{Frame, Kind, Reader, VERSION},
-    order::Chain,
     replica::Replica,
     requests::{self, Receiving},
     task::Tasks,
@@ -140,7 +139,6 @@ impl Inbound {
             inbound: self,
             answers,
             appends: FxHashMap::default(),
-            writes: FxHashMap::default(),
             receiving: Arc::default(),
             room: Arc::new(Semaphore::new(PEER_REQUESTS_MAX)),
             ended: ended.clone(),
@@ -156,7 +154,6 @@ struct Connection<'a> {
     inbound: &'a Inbound,
     answers: mpsc::Sender<Frame>,
     appends: FxHashMap<ShardId, AppendSession>,
-    writes: FxHashMap<ShardId, Chain>,
     receiving: Arc<Mutex<FxHashMap<ShardId, Receiving>>>,
     room: Arc<Semaphore>,
     ended: CancellationToken,
@@ -196,10 +193,7 @@ impl Connection<'_> {
         let (answers, receiving) = (self.answers.clone(), self.receiving.clone());
         let ended = self.ended.clone();
         let queued = match frame.kind {
-            Kind::Publish | Kind::DeleteTopic => {
-                let chain = self.writes.entry(frame.shard).or_default();
-                Some(requests::queue(&frame, &replica, chain))
-            }
+            Kind::Publish | Kind::DeleteTopic => Some(requests::queue(&frame, &replica)),
             _ => None,
         };
         self.inbound.tasks.spawn("peer request", async move {

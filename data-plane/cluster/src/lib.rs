@@ -34,7 +34,6 @@ mod machine;
 mod maintenance;
 mod metrics;
 mod network;
-mod order;
 mod raft;
 mod reads;
 mod replica;

@@ -20,7 +20,6 @@ use crate::{
     frame::Kind,
     links::Links,
     metrics::Metrics,
-    order::Place,
     raft::{Raft, log_id_to_wire},
 };
 
@@ -57,8 +56,6 @@ pub enum Forwarded {
     Publish {
         /// What to append.
         publishes: Vec<Publish>,
-        /// Where they stand among the sender's writes.
-        place: Place,
         /// Gets one outcome for each, in order.
         reply: oneshot::Sender<Result<Vec<Result<Published>>>>,
     },
@@ -68,8 +65,6 @@ pub enum Forwarded {
         project: ProjectId,
         /// The topic.
         topic: TopicName,
-        /// Where it stands among the sender's writes.
-        place: Place,
         /// Gets whether there was one.
         reply: oneshot::Sender<Result<bool>>,
     },

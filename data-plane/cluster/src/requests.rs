@@ -21,7 +21,6 @@ use tokio::sync::{mpsc::error::TrySendError, oneshot};
 use crate::{
     frame::{Frame, Kind},
     machine::SnapshotData,
-    order::{Chain, Place},
     raft::{
         SnapshotMeta, Stored, Types, Vote, entry_from_wire, log_id_from_wire, log_id_to_wire,
         membership_from_wire, vote_from_wire, vote_to_wire,
@@ -73,8 +72,8 @@ pub enum Queued {
     DeleteTopic(oneshot::Receiver<Result<bool>>),
 }
 
-/// Puts a write into the shard's queue, in its place among the others of its connection.
-pub fn queue(frame: &Frame, replica: &Replica, chain: &Chain) -> Result<Queued> {
+/// Puts a write into the shard's queue.
+pub fn queue(frame: &Frame, replica: &Replica) -> Result<Queued> {
     let (forwarded, queued) = match frame.kind {
         Kind::Publish => {
             let request: wire::ForwardPublish = decode(frame.body.clone())?;
@@ -82,7 +81,6 @@ pub fn queue(frame: &Frame, replica: &Replica, chain: &Chain) -> Result<Queued> 
             let (reply, outcomes) = oneshot::channel();
             let forwarded = Forwarded::Publish {
                 publishes: publishes.collect::<Result<_>>()?,
-                place: place_from_wire(chain, request.order),
                 reply,
             };
             (forwarded, Queued::Publish(outcomes))
@@ -93,13 +91,12 @@ pub fn queue(frame: &Frame, replica: &Replica, chain: &Chain) -> Result<Queued> 
             let forwarded = Forwarded::DeleteTopic {
                 project: project_from_wire(&request.project)?,
                 topic: TopicName::try_from(request.topic.as_str())?,
-                place: place_from_wire(chain, request.order),
                 reply,
             };
             (forwarded, Queued::DeleteTopic(existed))
         }
     };
-    // A sender has few writes under way, so there is room, and the connection never waits for it.
+    // A sender has one write under way, so there is room, and the connection never waits for it.
     match replica.forwarded.try_send(forwarded) {
         Ok(()) => Ok(queued),
         Err(TrySendError::Full(_)) => Err(no_leader("the leader has too much to do")),
@@ -128,11 +125,6 @@ pub async fn answer_write(frame: Frame, replica: &Replica, queued: Result<Queued
         Err(refusal) => Err(refusal),
     };
     answer.unwrap_or_else(|refusal| refusal_of(&frame, replica, &refusal))
-}
-
-fn place_from_wire(chain: &Chain, order: Option<wire::WriteOrder>) -> Place {
-    let order = order.unwrap_or_default();
-    chain.place(order.number, (order.after > 0).then_some(order.after))
 }
 
 fn refusal_of(frame: &Frame, replica: &Replica, error: &Refusal) -> Frame {

@@ -1,34 +1,21 @@
 //! The write side of a shard on this node: drains the queue, proposes or forwards, and answers.
 //!
-//! Whatever is queued when there is room becomes one proposal, so batches grow with the load and a
-//! lone publish waits for nothing. A few proposals are on their way at once. A batch is tried again
-//! only when it certainly was not appended; when nobody can know, the callers are told
-//! `unavailable`, and a retry with the same idempotency key is safe.
+//! One proposal is under way at a time, and whatever is queued when it ends becomes the next one: so
+//! batches grow with the load, a lone publish waits for nothing, and what is queued here is appended
+//! in the order of the queue, however often a batch is tried again. (With two under way, each was half
+//! as large and nothing was faster, and a batch that was refused for a moment could be overtaken.)
 //!
-//! What was queued here is appended in the order of the queue, however often a batch is tried again.
-//! Batches are numbered; those under way at the same time go to the same leader, and once one of them
-//! came back, the others are waited for before anything else starts. A leader proposes nothing before Raft has taken the batch in front of it
-//! into its log, because one that was refused (a hand-over that came to nothing, a quorum not heard of
-//! for a moment) may be followed by one that is not. For batches that go to another node,
-//! [`crate::order`] does the same.
+//! A batch is tried again only when it certainly was not appended; when nobody can know, the callers
+//! are told `unavailable`, and a retry with the same idempotency key is safe.
 
-use std::{
-    collections::BTreeMap,
-    future::{self, Future},
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use highwater_broker::{
     handle::{Published, WriteRequest},
     refusal::{Refusal, Result},
     state::Answer,
 };
-use highwater_proto::{
-    ErrorCode, cluster as wire, ids::ProjectId, limits::PROPOSALS_IN_FLIGHT_MAX, names::TopicName,
-};
+use highwater_proto::{ErrorCode, cluster as wire, ids::ProjectId, names::TopicName};
 use openraft::{errors::ClientWriteError, impls::ProgressResponder};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -37,10 +24,9 @@ use tokio::{
 
 use crate::{
     Clock,
-    batch::{Batch, Slots, Source},
+    batch::{Batch, Slots},
     frame::Kind,
-    link::LinkError,
-    order::Place,
+    link::{Link, LinkError},
     raft::{Proposal, Types},
     replica::{Forwarded, Replica, no_leader},
     requests::{outcome_from_wire, refusal_from_wire},
@@ -53,13 +39,6 @@ const RETRY_PAUSE: Duration = Duration::from_millis(10);
 /// How long a forwarded write may take.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Ends with the work if it has to be tried again.
-type InFlight = Pin<Box<dyn Future<Output = Option<Work>> + Send>>;
-/// The same, with the number of the work.
-type Numbered = Pin<Box<dyn Future<Output = (u64, Option<Work>)> + Send>>;
-/// The leader the work goes to, or that there is none.
-type Route = Option<u64>;
-
 /// Something to propose.
 enum Work {
     Publish(Batch),
@@ -70,8 +49,8 @@ struct Deletion {
     project: ProjectId,
     topic: TopicName,
     reply: oneshot::Sender<Result<bool>>,
-    /// Where it stands among the writes of the node that sent it here.
-    place: Option<Place>,
+    /// Whether it came from another node, which must not be sent on.
+    forwarded: bool,
     since: Instant,
 }
 
@@ -81,18 +60,6 @@ pub struct Writes {
     clock: Clock,
     local: mpsc::Receiver<WriteRequest>,
     forwarded: mpsc::Receiver<Forwarded>,
-    in_flight: FuturesUnordered<Numbered>,
-    /// Where what is under way goes, and the number of the last that was sent there.
-    route: Route,
-    last_sent: u64,
-    /// Whether Raft may not have taken the last proposal yet.
-    unconfirmed: bool,
-    /// When to go on after something was not appended.
-    resume_at: Option<Instant>,
-    /// The number of the next new batch. The first is 1.
-    next_number: u64,
-    /// Not appended yet, by number; goes before anything new.
-    again: BTreeMap<u64, Work>,
     /// Taken off a queue while a batch was made, but no part of it.
     next: Option<Work>,
 }
@@ -110,92 +77,32 @@ impl Writes {
             clock,
             local,
             forwarded,
-            in_flight: FuturesUnordered::new(),
-            route: None,
-            last_sent: 0,
-            unconfirmed: false,
-            resume_at: None,
-            next_number: 1,
-            again: BTreeMap::new(),
             next: None,
         }
     }
 
     /// Runs until both queues are closed and everything is answered.
     pub async fn run(mut self) {
+        while let Some(mut work) = self.next_work().await {
+            while let Some(unfinished) = self.attempt(work).await {
+                time::sleep(RETRY_PAUSE).await;
+                work = unfinished;
+            }
+        }
+    }
+
+    /// What is queued, or the first thing that comes.
+    async fn next_work(&mut self) -> Option<Work> {
         loop {
-            while let Some(route) = self.open_route()
-                && self.has_work()
-            {
-                if self.unconfirmed && !self.in_flight.is_empty() {
-                    self.confirm().await;
-                } else if let Some((number, work)) = self.next_work() {
-                    self.start(number, work, route).await;
-                }
+            if let Some(work) = self.take_queued() {
+                return Some(work);
             }
-            // The leader may have changed since: then what was taken off a queue already goes first.
-            let is_open = self.next.is_none() && self.open_route().is_some();
-            let resume = self.resume_at.map(time::sleep_until);
-            tokio::select! {
-                Some(ended) = self.in_flight.next(), if !self.in_flight.is_empty() => {
-                    self.on_ended(ended);
-                }
-                () = async { resume.expect("asked for").await }, if resume.is_some() => {
-                    self.resume_at = None;
-                }
-                Some(request) = self.local.recv(), if is_open => {
-                    self.next = Some(local_work(request));
-                }
-                Some(request) = self.forwarded.recv(), if is_open => {
-                    self.next = Some(forwarded_work(request));
-                }
-                else => return,
-            }
+            self.next = tokio::select! {
+                Some(request) = self.local.recv() => Some(local_work(request)),
+                Some(request) = self.forwarded.recv() => Some(forwarded_work(request)),
+                else => return None,
+            };
         }
-    }
-
-    fn on_ended(&mut self, (number, unfinished): (u64, Option<Work>)) {
-        if let Some(work) = unfinished {
-            self.again.insert(number, work);
-            self.resume_at = Some(Instant::now() + RETRY_PAUSE);
-        }
-    }
-
-    /// Waits until Raft has taken or refused what was proposed.
-    async fn confirm(&mut self) {
-        // It takes one thing after the other. If it has stopped, the next proposal finds out.
-        let _ = self.replica.raft.with_raft_state(|_| ()).await;
-        self.unconfirmed = false;
-        while let Some(Some(ended)) = self.in_flight.next().now_or_never() {
-            self.on_ended(ended);
-        }
-    }
-
-    /// Where the next work would go, if it may start now.
-    fn open_route(&self) -> Option<Route> {
-        if self.resume_at.is_some() {
-            return None;
-        }
-        let route = self.replica.leader();
-        let has_room = self.in_flight.len() < PROPOSALS_IN_FLIGHT_MAX;
-        let may_join = has_room && self.again.is_empty() && route == self.route;
-        (may_join || self.in_flight.is_empty()).then_some(route)
-    }
-
-    fn has_work(&self) -> bool {
-        let queued = !self.local.is_empty() || !self.forwarded.is_empty();
-        queued || self.next.is_some() || !self.again.is_empty()
-    }
-
-    /// The earliest work that is not under way, with its number.
-    fn next_work(&mut self) -> Option<(u64, Work)> {
-        if let Some(again) = self.again.pop_first() {
-            return Some(again);
-        }
-        let work = self.take_queued()?;
-        let number = self.next_number;
-        self.next_number += 1;
-        Some((number, work))
     }
 
     /// One batch of what is waiting, without waiting for more.
@@ -221,36 +128,37 @@ impl Writes {
         (!batch.is_empty()).then_some(Work::Publish(batch))
     }
 
-    /// Sends the work on its way. The order of these calls is the order in the log.
-    async fn start(&mut self, number: u64, work: Work, route: Route) {
+    /// Has the work done, here or by the leader, and answers. Gives it back if it was not done.
+    async fn attempt(&mut self, work: Work) -> Option<Work> {
         if work.since().elapsed() > LEADER_TIMEOUT {
-            return work.refuse(&no_leader("the shard has had no leader for too long"));
+            work.refuse(&no_leader("the shard has had no leader for too long"));
+            return None;
         }
-        let is_here = route == Some(self.replica.node);
-        let work = match is_here {
-            true => work.without_what_is_out_of_place(),
-            false => work.without_forwarded(),
+        let leader = self.replica.leader();
+        if leader == Some(self.replica.node) {
+            return self.propose(work).await;
+        }
+        self.next = self.next.take().and_then(Work::without_forwarded);
+        let work = work.without_forwarded()?;
+        let link = leader.and_then(|leader| self.replica.links.get(leader));
+        let Some(link) = link.filter(|link| link.is_up()) else {
+            return Some(work);
         };
-        let Some(work) = work else {
-            return;
-        };
-        let link = route.and_then(|leader| self.replica.links.get(leader));
-        let in_flight: InFlight = match link {
-            _ if is_here => match self.propose(work).await {
-                Some(in_flight) => in_flight,
-                None => return,
-            },
-            Some(link) if link.is_up() => self.forward(&link, work, number),
-            _ => Box::pin(future::ready(Some(work))),
-        };
-        self.route = route;
-        self.last_sent = number;
-        let numbered = async move { (number, in_flight.await) };
-        self.in_flight.push(Box::pin(numbered));
+        let forwarding = forward(&self.replica, &link, work);
+        tokio::pin!(forwarding);
+        loop {
+            tokio::select! {
+                unfinished = &mut forwarding => return unfinished,
+                // The other may be waiting for this very node: nobody waits for somebody who waits.
+                Some(request) = self.forwarded.recv() => {
+                    forwarded_work(request).without_forwarded();
+                }
+            }
+        }
     }
 
     /// Proposes here, as the leader.
-    async fn propose(&mut self, work: Work) -> Option<InFlight> {
+    async fn propose(&self, work: Work) -> Option<Work> {
         let metrics = &self.replica.metrics;
         metrics.proposals.inc();
         let (command, slots) = match &work {
@@ -272,87 +180,56 @@ impl Writes {
             work.refuse(&stopped(fatal));
             return None;
         }
-        self.unconfirmed = true;
-        let metrics = metrics.clone();
-        Some(Box::pin(async move {
-            let answer = match outcome.await {
-                Ok(Ok(response)) => response.data.0,
-                Ok(Err(ClientWriteError::ForwardToLeader(_))) => {
-                    // Not appended: this node leads no longer, or not for sure.
-                    return Some(work);
-                }
-                Ok(Err(error)) => {
-                    work.refuse(&unknown(error));
-                    return None;
-                }
-                Err(_) => {
-                    work.refuse(&unknown("the shard stopped"));
-                    return None;
-                }
-            };
-            metrics
-                .proposal_seconds
-                .observe(work.since().elapsed().as_secs_f64());
-            work.finish(answer, slots);
-            None
-        }))
-    }
-
-    /// Sends the work to the leader.
-    fn forward(&self, link: &crate::link::Link, work: Work, number: u64) -> InFlight {
-        let shard = self.replica.id;
-        let order = wire::WriteOrder {
-            number,
-            after: match self.in_flight.is_empty() {
-                true => 0,
-                false => self.last_sent,
-            },
-        };
-        match work {
-            Work::Publish(batch) => {
-                self.replica.metrics.forwarded.inc_by(batch.len() as u64);
-                let pending = link.start(Kind::Publish, shard, &batch.forward(order));
-                Box::pin(async move {
-                    let answer = time::timeout(FORWARD_TIMEOUT, pending.answer()).await;
-                    let response: wire::ForwardPublishResponse = match answer {
-                        Ok(Ok(response)) => response,
-                        Ok(Err(error)) => {
-                            return retry_or_refuse(Work::Publish(batch), error);
-                        }
-                        Err(_) => {
-                            batch.refuse(&unknown("the leader did not answer in time"));
-                            return None;
-                        }
-                    };
-                    match response.outcomes.len() == batch.len() {
-                        true => {
-                            let outcomes = response.outcomes.into_iter().map(outcome_from_wire);
-                            batch.finish(outcomes.collect());
-                        }
-                        false => batch.refuse(&unknown("the leader answered something else")),
-                    }
-                    None
-                })
+        match outcome.await {
+            Ok(Ok(response)) => {
+                let seconds = work.since().elapsed().as_secs_f64();
+                metrics.proposal_seconds.observe(seconds);
+                work.finish(response.data.0, slots);
             }
-            Work::Delete(deletion) => {
-                let request = wire::ForwardDeleteTopic {
-                    project: deletion.project.as_bytes().to_vec().into(),
-                    topic: deletion.topic.to_string(),
-                    order: Some(order),
-                };
-                let pending = link.start(Kind::DeleteTopic, shard, &request);
-                Box::pin(async move {
-                    match pending.answer::<wire::DeleteTopicResponse>().await {
-                        Ok(response) => {
-                            let _ = deletion.reply.send(Ok(response.existed));
-                            None
-                        }
-                        Err(error) => retry_or_refuse(Work::Delete(deletion), error),
-                    }
-                })
+            // Not appended: this node leads no longer, or not for sure.
+            Ok(Err(ClientWriteError::ForwardToLeader(_))) => return Some(work),
+            Ok(Err(error)) => work.refuse(&unknown(error)),
+            Err(_) => work.refuse(&unknown("the shard stopped")),
+        }
+        None
+    }
+}
+
+/// Sends the work to the leader.
+async fn forward(replica: &Replica, link: &Link, work: Work) -> Option<Work> {
+    let shard = replica.id;
+    match work {
+        Work::Publish(batch) => {
+            replica.metrics.forwarded.inc_by(batch.len() as u64);
+            let request = batch.forward();
+            let answer = link.call(Kind::Publish, shard, &request, FORWARD_TIMEOUT);
+            let response: wire::ForwardPublishResponse = match answer.await {
+                Ok(response) => response,
+                Err(error) => return retry_or_refuse(Work::Publish(batch), error),
+            };
+            if response.outcomes.len() == batch.len() {
+                let outcomes = response.outcomes.into_iter().map(outcome_from_wire);
+                batch.finish(outcomes.collect());
+            } else {
+                batch.refuse(&unknown("the leader answered something else"));
+            }
+        }
+        Work::Delete(deletion) => {
+            let request = wire::ForwardDeleteTopic {
+                project: deletion.project.as_bytes().to_vec().into(),
+                topic: deletion.topic.to_string(),
+            };
+            let answer = link.call(Kind::DeleteTopic, shard, &request, FORWARD_TIMEOUT);
+            match answer.await {
+                Ok(wire::DeleteTopicResponse { existed }) => {
+                    // The caller may have gone.
+                    let _ = deletion.reply.send(Ok(existed));
+                }
+                Err(error) => return retry_or_refuse(Work::Delete(deletion), error),
             }
         }
     }
+    None
 }
 
 /// Gives back work that the leader certainly did not do, unless another try cannot help.
@@ -389,7 +266,7 @@ fn local_work(request: WriteRequest) -> Work {
             permit,
         } => {
             let mut batch = Batch::new();
-            batch.add(publishes, reply, Source::Here { _room: permit });
+            batch.add(publishes, reply, Some(permit));
             Work::Publish(batch)
         }
         WriteRequest::DeleteTopic {
@@ -400,7 +277,7 @@ fn local_work(request: WriteRequest) -> Work {
             project,
             topic,
             reply,
-            place: None,
+            forwarded: false,
             since: Instant::now(),
         }),
     }
@@ -408,25 +285,20 @@ fn local_work(request: WriteRequest) -> Work {
 
 fn forwarded_work(request: Forwarded) -> Work {
     match request {
-        Forwarded::Publish {
-            publishes,
-            place,
-            reply,
-        } => {
+        Forwarded::Publish { publishes, reply } => {
             let mut batch = Batch::new();
-            batch.add(publishes, reply, Source::Peer(place));
+            batch.add(publishes, reply, None);
             Work::Publish(batch)
         }
         Forwarded::DeleteTopic {
             project,
             topic,
-            place,
             reply,
         } => Work::Delete(Deletion {
             project,
             topic,
             reply,
-            place: Some(place),
+            forwarded: true,
             since: Instant::now(),
         }),
     }
@@ -443,13 +315,8 @@ impl Work {
     fn refuse(self, refusal: &Refusal) {
         match self {
             Work::Publish(batch) => batch.refuse(refusal),
-            Work::Delete(deletion) => {
-                if let Some(place) = &deletion.place {
-                    place.give_up();
-                }
-                // The caller may have gone.
-                let _ = deletion.reply.send(Err(refusal.clone()));
-            }
+            // The caller may have gone.
+            Work::Delete(deletion) => drop(deletion.reply.send(Err(refusal.clone()))),
         }
     }
 
@@ -462,23 +329,7 @@ impl Work {
                 batch.refuse_forwarded(&refusal);
                 (!batch.is_empty()).then_some(Work::Publish(batch))
             }
-            Work::Delete(deletion) if deletion.place.is_some() => {
-                Work::Delete(deletion).refuse(&refusal);
-                None
-            }
-            delete => Some(delete),
-        }
-    }
-
-    /// Without what other nodes sent behind a write that was not taken: they send it again, in order.
-    fn without_what_is_out_of_place(self) -> Option<Work> {
-        let refusal = no_leader("an earlier write was not taken");
-        match self {
-            Work::Publish(mut batch) => {
-                batch.refuse_out_of_place(&refusal);
-                (!batch.is_empty()).then_some(Work::Publish(batch))
-            }
-            Work::Delete(deletion) if deletion.place.as_ref().is_some_and(|p| !p.take()) => {
+            Work::Delete(deletion) if deletion.forwarded => {
                 Work::Delete(deletion).refuse(&refusal);
                 None
             }

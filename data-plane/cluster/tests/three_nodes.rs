@@ -285,37 +285,36 @@ async fn what_a_node_sends_is_appended_in_that_order_while_leadership_moves() {
                 let message = publish("a", format!("{node} {i:05}"), None);
                 outcomes.push(shard.publish(vec![message]).await.unwrap());
                 if i % 10 == 0 {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    tokio::time::sleep(Duration::from_millis(3)).await;
                 }
             }
-            let mut offsets = Vec::new();
+            let (mut offsets, mut refused) = (Vec::new(), None);
             for outcome in outcomes {
-                // A leader that goes away may leave an outcome unknown; nothing was published twice.
-                if let Ok(published) = outcome.await.unwrap() {
-                    offsets.push(published[0].as_ref().unwrap().offset);
+                match outcome.await.unwrap() {
+                    Ok(published) => offsets.push(published[0].as_ref().unwrap().offset),
+                    // A leader that goes away may leave an outcome unknown.
+                    Err(refusal) => refused = Some(refusal),
                 }
             }
-            offsets
+            (offsets, refused)
         }
     };
     let moves = async {
         for node in (0..3).cycle() {
             let cluster = group.nodes[node].cluster.as_ref().unwrap();
             cluster.hand_over(DEADLINE).await;
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
     let senders = async { tokio::join!(sender(0), sender(1), sender(2)) };
-    let offsets = tokio::select! {
+    let outcomes = tokio::select! {
         (a, b, c) = senders => [a, b, c],
         () = moves => unreachable!("never ends"),
     };
     let all = contents(&group.shard(0, 0), "a").await;
-    for (node, offsets) in offsets.into_iter().enumerate() {
-        let back = offsets.windows(2).position(|pair| pair[0] > pair[1]);
-        let around = back.map(|at| &offsets[at.saturating_sub(20)..(at + 40).min(offsets.len())]);
-        assert!(around.is_none(), "the outcomes of node {node}: {around:?}");
-        assert!(offsets.len() > COUNT / 2, "most are known");
+    for (node, (offsets, refused)) in outcomes.into_iter().enumerate() {
+        assert!(offsets.is_sorted(), "the outcomes of node {node}");
+        assert!(offsets.len() > COUNT / 2, "most are known, but {refused:?}");
         let prefix = format!("{node} ");
         let its = all.iter().filter(|m| m.starts_with(&prefix));
         assert!(its.is_sorted_by(|a, b| a < b), "what node {node} sent");
