@@ -12,6 +12,7 @@ pub mod frame;
 pub mod ids;
 pub mod limits;
 pub mod names;
+pub mod trace;
 
 pub use error::ErrorCode;
 

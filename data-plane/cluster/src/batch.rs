@@ -12,12 +12,14 @@ use highwater_proto::{
     ids::ProjectId,
     limits::{PROPOSAL_BYTES_MAX, PROPOSAL_MESSAGES_MAX},
     names::TopicName,
+    trace,
 };
 use rustc_hash::FxHashMap;
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
     time::Instant,
 };
+use tracing::Span;
 
 use crate::requests::{forwarded_to_wire, policy_to_wire, publish_to_wire};
 
@@ -134,6 +136,19 @@ impl Batch {
         wire::ForwardPublish {
             publishes: self.publishes.iter().map(forwarded_to_wire).collect(),
         }
+    }
+
+    /// Makes a span for each publish that its publisher wants to see in a trace.
+    pub fn spans(&self, span: impl Fn(&Publish, &str) -> Span) -> Vec<Span> {
+        if !tracing::enabled!(target: trace::TARGET, tracing::Level::INFO) {
+            return Vec::new();
+        }
+        let publishes = self.publishes.iter();
+        let traced = publishes.filter_map(|publish| {
+            let traceparent = trace::sampled_traceparent(&publish.message)?;
+            Some(span(publish, traceparent))
+        });
+        traced.collect()
     }
 
     /// Takes out what came from other nodes and refuses it.

@@ -11,16 +11,18 @@
 use std::{sync::Arc, time::Duration};
 
 use highwater_broker::{
-    handle::{Published, WriteRequest},
+    handle::{Publish, Published, WriteRequest},
     refusal::{Refusal, Result},
     state::Answer,
 };
-use highwater_proto::{ErrorCode, cluster as wire, ids::ProjectId, names::TopicName};
+use highwater_proto::{ErrorCode, cluster as wire, ids::ProjectId, names::TopicName, trace};
 use openraft::{errors::ClientWriteError, impls::ProgressResponder};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{self, Instant},
 };
+
+use tracing::{Span, info_span};
 
 use crate::{
     Clock,
@@ -169,6 +171,11 @@ impl Writes {
             }
             Work::Delete(deletion) => (deletion.command(), None),
         };
+        let shard = self.replica.id.0;
+        let proposing = work.spans(|publish, traceparent| {
+            let topic = publish.topic.as_str();
+            info_span!(target: trace::TARGET, "propose", topic, shard, traceparent)
+        });
         let (responder, outcome) = ProgressResponder::<Types, _>::complete_only();
         let proposal = Proposal::encode(&command);
         let sent = self
@@ -180,6 +187,11 @@ impl Writes {
             work.refuse(&stopped(fatal));
             return None;
         }
+        drop(proposing);
+        let _committing = work.spans(|publish, traceparent| {
+            let topic = publish.topic.as_str();
+            info_span!(target: trace::TARGET, "commit", topic, shard, traceparent)
+        });
         match outcome.await {
             Ok(Ok(response)) => {
                 let seconds = work.since().elapsed().as_secs_f64();
@@ -309,6 +321,14 @@ impl Work {
         match self {
             Work::Publish(batch) => batch.since,
             Work::Delete(deletion) => deletion.since,
+        }
+    }
+
+    /// Spans for what is to be seen in traces.
+    fn spans(&self, span: impl Fn(&Publish, &str) -> Span) -> Vec<Span> {
+        match self {
+            Work::Publish(batch) => batch.spans(span),
+            Work::Delete(_) => Vec::new(),
         }
     }
 

@@ -17,8 +17,11 @@ use highwater_proto::{
     frame::Frame,
     ids::ShardId,
     limits::{PAGE_BYTES_MAX, PAGE_RECORDS_MAX, RESPONSE_BYTES_MAX},
+    trace,
 };
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+
+use crate::{gateway::Door, metrics::Protocol};
 
 /// What a subscriber has allowed to be sent. A kind that was not given at first never runs out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +71,33 @@ impl Credit {
 
 fn clamp(amount: u64) -> i64 {
     i64::try_from(amount).unwrap_or(i64::MAX)
+}
+
+/// Counts a delivery that goes out, and shows it in the traces of its messages. Returns the number of
+/// its records and the bytes of their messages.
+pub fn on_delivery(door: &Door, protocol: Protocol, delivery: &Delivery) -> (u64, u64) {
+    let (records, bytes) = size(delivery);
+    let traffic = door.metrics.traffic(protocol);
+    traffic.deliveries.inc_by(records);
+    traffic.delivery_bytes.inc_by(bytes);
+    if tracing::enabled!(target: trace::TARGET, tracing::Level::INFO) {
+        for slice in &delivery.slices {
+            trace_slice(protocol, slice);
+        }
+    }
+    (records, bytes)
+}
+
+fn trace_slice(protocol: Protocol, slice: &Slice) {
+    let segment = &slice.segment;
+    for index in slice.start..slice.end {
+        if let Some(traceparent) = trace::sampled_traceparent(&segment.messages[index]) {
+            let topic = segment.topic.name.as_str();
+            let offset = segment.base_offset + index as u64;
+            let protocol = protocol.name();
+            tracing::info_span!(target: trace::TARGET, "deliver", topic, offset, protocol, traceparent);
+        }
+    }
 }
 
 /// The number of records of a delivery and the bytes of their messages.

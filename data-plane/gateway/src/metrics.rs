@@ -25,12 +25,19 @@ pub enum Protocol {
     Grpc,
 }
 
-impl EncodeLabelValue for Protocol {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        encoder.write_str(match self {
+impl Protocol {
+    /// Its name in metrics and traces.
+    pub fn name(self) -> &'static str {
+        match self {
             Protocol::Http => "http",
             Protocol::Grpc => "grpc",
-        })
+        }
+    }
+}
+
+impl EncodeLabelValue for Protocol {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        encoder.write_str(self.name())
     }
 }
 

@@ -21,6 +21,7 @@ use highwater_proto::{
         KEY_BYTES_MAX, TRACEPARENT_BYTES_MAX, TTL_MS_MAX,
     },
     names::{NameError, TopicName},
+    trace,
 };
 use prost::Message as _;
 use tokio::sync::oneshot;
@@ -403,23 +404,12 @@ fn hash(key: &str) -> Option<[u8; 16]> {
 fn span_of(requests: &[PublishRequest]) -> Span {
     let sampled = requests.iter().find_map(|request| {
         let traceparent = request.message.as_ref()?.traceparent.as_str();
-        is_sampled(traceparent).then_some((request, traceparent))
+        trace::is_sampled(traceparent).then_some((request, traceparent))
     });
     match sampled {
         None => Span::none(),
         Some((request, traceparent)) => {
-            tracing::info_span!("publish", topic = request.topic, traceparent)
+            tracing::info_span!(target: trace::TARGET, "publish", topic = request.topic, traceparent)
         }
     }
-}
-
-/// Whether the last of the flags is set (W3C Trace Context, section 3.2.2.5).
-fn is_sampled(traceparent: &str) -> bool {
-    let flags = traceparent.as_bytes().last_chunk::<3>();
-    flags.is_some_and(|[dash, _, low]| {
-        *dash == b'-'
-            && char::from(*low)
-                .to_digit(16)
-                .is_some_and(|bits| bits & 1 == 1)
-    })
 }

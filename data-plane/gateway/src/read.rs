@@ -113,10 +113,8 @@ pub async fn read_page(
         }
     }
     page.next = subscription.cursor();
-    let traffic = door.metrics.traffic(protocol);
-    for (records, bytes) in page.deliveries.iter().map(deliver::size) {
-        traffic.deliveries.inc_by(records);
-        traffic.delivery_bytes.inc_by(bytes);
+    for delivery in &page.deliveries {
+        deliver::on_delivery(door, protocol, delivery);
     }
     Ok(page)
 }

@@ -58,13 +58,13 @@ pub fn start(config: &Config, logs: BoxMakeWriter) -> anyhow::Result<Telemetry> 
     Ok(Telemetry { traces })
 }
 
-/// What is logged. A level alone is meant for Highwater itself, which says in its own words when a peer
+/// What is logged: no spans about single messages, whatever the level. A level alone is meant for Highwater itself, which says in its own words when a peer
 /// is away; of the libraries below it, only errors are logged then, and traces that were dropped.
 ///
 /// # Errors
 /// When it is no such filter.
 pub(crate) fn filter(level: &str) -> Result<EnvFilter, ParseError> {
-    match level.parse::<LevelFilter>() {
+    let filter = match level.parse::<LevelFilter>() {
         Ok(own) => {
             let traces = own.min(LevelFilter::WARN);
             let libraries = own.min(LevelFilter::ERROR);
@@ -73,7 +73,9 @@ pub(crate) fn filter(level: &str) -> Result<EnvFilter, ParseError> {
             ))
         }
         Err(_) => EnvFilter::try_new(level),
-    }
+    }?;
+    let no_spans = format!("{}=off", highwater_proto::trace::TARGET).parse()?;
+    Ok(filter.add_directive(no_spans))
 }
 
 fn provider(config: &Config, traces: &Traces) -> anyhow::Result<SdkTracerProvider> {
@@ -119,6 +121,7 @@ mod tests {
             ("error", "opentelemetry=error,highwater=error,error"),
             ("info,tower=debug", "tower=debug,info"),
         ] {
+            let expected = format!("highwater::trace=off,{expected}");
             assert_eq!(filter(level).unwrap().to_string(), expected);
         }
         assert!(filter("highwater=loud").is_err());

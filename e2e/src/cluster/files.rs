@@ -21,6 +21,8 @@ pub struct Setup {
     pub projects: usize,
     /// Whether the disks can be made to fail.
     pub faults: bool,
+    /// Where traces go.
+    pub otlp_endpoint: Option<String>,
     /// Texts that may be in a warning.
     pub allowed_warnings: Vec<&'static str>,
 }
@@ -34,6 +36,7 @@ impl Default for Setup {
             policies: Vec::new(),
             projects: 2,
             faults: false,
+            otlp_endpoint: None,
             allowed_warnings: Vec::new(),
         }
     }
@@ -143,6 +146,10 @@ fn write_node(folder: &Path, setup: &Setup, index: usize, peers: &[u16]) -> Node
         .enumerate()
         .map(|(index, port)| format!("{} = \"127.0.0.1:{port}\"\n", index + 1))
         .collect();
+    let traces = setup.otlp_endpoint.as_ref();
+    let traces = traces.map_or(String::new(), |endpoint| {
+        format!("[traces]\notlp_endpoint = \"{endpoint}\"\n")
+    });
     let config = format!(
         r#"node = {id}
 cluster_secret = "{CLUSTER_SECRET}"
@@ -157,7 +164,8 @@ listen = "{client}"
 listen = "127.0.0.1:{peer}"
 
 [peers]
-{peers}"#
+{peers}
+{traces}"#
     );
     let path = folder.join(format!("node-{id}.toml"));
     fs::write(&path, config).expect("the configuration is written");

@@ -174,11 +174,8 @@ impl Subscriber {
             }
             delivery = next => {
                 let delivery = delivery?;
-                let (records, bytes) = deliver::size(&delivery);
+                let (records, bytes) = deliver::on_delivery(&self.door, Protocol::Grpc, &delivery);
                 open.credit.spend(records, bytes);
-                let traffic = self.door.metrics.traffic(Protocol::Grpc);
-                traffic.deliveries.inc_by(records);
-                traffic.delivery_bytes.inc_by(bytes);
                 let project = &self.session.principal().project;
                 Ok(Step::Frames(deliver::frames(&self.door.broker, project, &delivery)))
             }
