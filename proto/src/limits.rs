@@ -93,6 +93,10 @@ pub const RESPONSE_BYTES_MAX: usize = 1 << 20;
 pub const TOPICS_PAGE_MAX: usize = 1_000;
 /// Publishes of one stream that wait for their outcome.
 pub const PUBLISH_STREAM_IN_FLIGHT_MAX: usize = 4_096;
+/// Publishes at which no further request of a stream is taken together with those before it.
+pub const PUBLISHES_TOGETHER_MAX: usize = 256;
+/// Bytes of payload at which the same holds.
+pub const PUBLISH_BYTES_TOGETHER_MAX: usize = 256 << 10;
 
 /// Sockets of one node.
 pub const CONNECTIONS_MAX: usize = 100_000;

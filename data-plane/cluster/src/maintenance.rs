@@ -11,12 +11,13 @@ use highwater_proto::{
     cluster as wire, ids::ProjectId, limits::CHECKPOINT_BYTES, names::TopicName,
 };
 use highwater_storage::{
+    background,
     log::{Log, LogOptions},
     store::{ShardStore, Store},
 };
 use openraft::async_runtime::WatchReceiver;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
-use tokio::time;
+use tokio::{sync::oneshot, time};
 
 use crate::{
     Blocking, Clock, link::Link, metrics::Metrics, raft::Proposal, replica::Replica, task::Tasks,
@@ -107,10 +108,7 @@ impl Maintenance {
         let write = move || store.checkpoint(&shards);
         let result = match self.blocking {
             Blocking::Inline => write(),
-            Blocking::Threads => match tokio::task::spawn_blocking(write).await {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-            },
+            Blocking::Threads => on_thread_that_gives_way("checkpoint", write).await,
         };
         match result {
             Ok(_) => {
@@ -273,6 +271,28 @@ pub fn is_caught_up(replica: &Replica, follower: u64) -> bool {
         .as_ref()
         .and_then(|all| all.get(&follower).copied().flatten());
     matched.is_some_and(|id| id.index + 100 >= last)
+}
+
+/// Runs this on a thread of its own that has time.
+async fn on_thread_that_gives_way<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    let (done, result) = oneshot::channel();
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    let thread = thread.spawn(move || {
+        background::give_way();
+        // Whoever asked may have been cancelled.
+        let _ = done.send(work());
+    });
+    let thread = thread.expect("a thread can be started");
+    match result.await {
+        Ok(result) => result,
+        Err(_) => match thread.join() {
+            Err(panic) => std::panic::resume_unwind(panic),
+            Ok(()) => unreachable!("the result is sent last"),
+        },
+    }
 }
 
 async fn trim(replica: &Replica, time_ms: u64, topics: Vec<wire::TopicTrim>) {

@@ -24,6 +24,7 @@
 //!
 //! Reading order: `log.rs`, then `keys.rs`, `kv.rs`, `block.rs`, `store.rs`, `snapshot.rs`.
 
+pub mod background;
 pub mod block;
 pub mod disk;
 pub mod keys;

@@ -1,8 +1,9 @@
 //! `PublishStream`: many publishes on one stream, each answered in its turn.
 //!
 //! Requests are taken as fast as the shards have room; outcomes wait in a queue of bounded length. When
-//! it is full no more is read, and the transport's flow control holds the publisher back. Outcomes that
-//! are ready together leave together.
+//! it is full no more is read, and the transport's flow control holds the publisher back. Requests that
+//! are there together are taken together, and outcomes that are ready together leave together: small
+//! requests cost less the more of them there are.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -17,7 +18,7 @@ use highwater_proto::{
         PublishOutcome, PublishRequest, PublishResult, PublishStreamRequest, PublishStreamResponse,
         publish_outcome::Outcome,
     },
-    limits::PUBLISH_STREAM_IN_FLIGHT_MAX,
+    limits::{PUBLISH_BYTES_TOGETHER_MAX, PUBLISH_STREAM_IN_FLIGHT_MAX, PUBLISHES_TOGETHER_MAX},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status, Streaming};
@@ -70,13 +71,14 @@ impl Publisher {
             let mut in_flight = FuturesOrdered::new();
             let mut waiting = 0;
             let mut taking = true;
+            let mut broken = None;
             let sending = Fuse::terminated();
             let passed = deadline.passed();
             tokio::pin!(sending, passed);
             let end = loop {
                 let is_sending = !sending.is_terminated();
                 if !taking && !is_sending && in_flight.is_empty() {
-                    break None;
+                    break broken.map(|refusal| refuse(&door, &refusal));
                 }
                 let has_room = taking && !is_sending && waiting < PUBLISH_STREAM_IN_FLIGHT_MAX;
                 tokio::select! {
@@ -104,12 +106,20 @@ impl Publisher {
                         }
                     }
                     request = requests.message(), if has_room => match request {
-                        Ok(Some(request)) => match session.refresh(&door.broker) {
-                            Ok(who) => {
-                                sending.set(send(&door, who.clone(), request.publishes).fuse());
+                        Ok(Some(request)) => {
+                            let mut publishes = request.publishes;
+                            match more(&mut requests, &mut publishes) {
+                                Ok(open) => taking = open,
+                                Err(refusal) => {
+                                    taking = false;
+                                    broken = Some(refusal);
+                                }
                             }
-                            Err(refusal) => break Some(refuse(&door, &refusal)),
-                        },
+                            match session.refresh(&door.broker) {
+                                Ok(who) => sending.set(send(&door, who.clone(), publishes).fuse()),
+                                Err(refusal) => break Some(refuse(&door, &refusal)),
+                            }
+                        }
                         Ok(None) => taking = false,
                         Err(status) => break Some(refuse(&door, &unreadable(&status))),
                     },
@@ -120,6 +130,27 @@ impl Publisher {
             }
         }
     }
+}
+
+/// Adds what has arrived already, up to a limit. Returns whether more may come.
+fn more(
+    requests: &mut Streaming<PublishStreamRequest>,
+    publishes: &mut Vec<PublishRequest>,
+) -> Result<bool> {
+    let size = |request: &PublishRequest| request.message.as_ref().map_or(0, |m| m.payload.len());
+    let mut bytes: usize = publishes.iter().map(size).sum();
+    while publishes.len() < PUBLISHES_TOGETHER_MAX && bytes < PUBLISH_BYTES_TOGETHER_MAX {
+        match requests.message().now_or_never() {
+            Some(Ok(Some(request))) => {
+                bytes += request.publishes.iter().map(size).sum::<usize>();
+                publishes.extend(request.publishes);
+            }
+            Some(Ok(None)) => return Ok(false),
+            Some(Err(status)) => return Err(unreadable(&status)),
+            None => break,
+        }
+    }
+    Ok(true)
 }
 
 /// Takes the publishes of one request, as soon as their shards have room.

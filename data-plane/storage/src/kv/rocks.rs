@@ -20,7 +20,8 @@ use bytes::Bytes;
 use highwater_proto::limits::CHECKPOINT_BYTES;
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, CompactOptions, DB, DBCompactionStyle,
-    DBCompressionType, DBRawIterator, FlushOptions, Options, ReadOptions, WriteBatch, WriteOptions,
+    DBCompressionType, DBRawIterator, Env, FlushOptions, Options, ReadOptions, WriteBatch,
+    WriteOptions,
 };
 
 use super::{Batch, Kv, KvIterator, KvUsage};
@@ -78,6 +79,11 @@ fn options(cache: &Cache) -> Options {
     options.set_write_buffer_size(3 * CHECKPOINT_BYTES);
     options.set_max_write_buffer_number(3);
     options.set_max_background_jobs(2);
+    if let Ok(mut env) = Env::new() {
+        // Merging has time: see `background`.
+        env.lower_thread_pool_cpu_priority();
+        options.set_env(&env);
+    }
     options.set_paranoid_checks(true);
     // Flushing is what makes a checkpoint durable, so files are synced as they are written and not
     // in one long stall at their end.
