@@ -25,6 +25,7 @@ use crate::{
     Blocking, Clock,
     frame::VERSION,
     health::{Health, ShardHealth},
+    hibernation::{Slumber, hibernate_forever},
     inbound::Inbound,
     link::LinkTask,
     links::Links,
@@ -171,6 +172,7 @@ impl Cluster {
                 links: links.clone(),
                 forwarded: forwarded_tx,
                 metrics: metrics.clone(),
+                slumber: Slumber::default(),
             }));
             handles.push(handle);
             queues.push((shard_queues, forwarded));
@@ -249,6 +251,8 @@ impl Cluster {
             .spawn("retention", maintenance.clone().retain_forever(retention));
         self.tasks
             .spawn("balance", maintenance.clone().balance_forever());
+        self.tasks
+            .spawn("hibernation", hibernate_forever(self.replicas.clone()));
         for link in self.links.iter() {
             let hints = maintenance
                 .clone()
@@ -271,6 +275,7 @@ impl Cluster {
                 shard: replica.id,
                 leader: metrics.current_leader.map(NodeId),
                 is_leader: metrics.current_leader == Some(replica.node),
+                is_asleep: replica.is_asleep(),
                 last: metrics.last_log_index.unwrap_or_default(),
                 committed: metrics.cluster_committed.map_or(0, |id| id.index),
                 applied: metrics.last_applied.map_or(0, |id| id.index),
@@ -327,6 +332,7 @@ impl Cluster {
                     .filter(|m| is_caught_up(replica, *m));
                 let ready: Vec<u64> = ready.collect();
                 if let Some(next) = preferred_leader(replica, &ready) {
+                    replica.wake_to_propose().await;
                     let _ = replica.raft.trigger().transfer_leader(next).await;
                 }
             }

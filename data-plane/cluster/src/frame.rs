@@ -50,12 +50,14 @@ pub enum Kind {
     DeleteTopic = 13,
     /// `ReadIndexRequest`.
     ReadIndex = 14,
+    /// `HibernateRequest`.
+    Hibernate = 15,
 }
 
 impl Kind {
     fn from_number(number: u8) -> Option<Kind> {
         use Kind::*;
-        const ALL: [Kind; 14] = [
+        const ALL: [Kind; 15] = [
             Hello,
             Ping,
             Answer,
@@ -70,6 +72,7 @@ impl Kind {
             Publish,
             DeleteTopic,
             ReadIndex,
+            Hibernate,
         ];
         ALL.into_iter().find(|kind| *kind as u8 == number)
     }

@@ -22,6 +22,8 @@ pub struct ShardHealth {
     pub leader: Option<NodeId>,
     /// Whether this node does.
     pub is_leader: bool,
+    /// Whether nothing goes on, so that the replica's clock has stopped.
+    pub is_asleep: bool,
     /// Index of the last entry in this node's log.
     pub last: u64,
     /// Index up to which a quorum has the log.

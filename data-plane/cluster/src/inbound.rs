@@ -213,6 +213,7 @@ impl Connection<'_> {
     }
 
     async fn on_append(&mut self, frame: Frame, replica: &Arc<Replica>) -> io::Result<()> {
+        replica.wake();
         let (shard, id) = (frame.shard, frame.id);
         let request = requests::append_from_wire(frame.body)?;
         if let Some(session) = self.appends.get(&shard)

@@ -26,6 +26,7 @@ mod batch;
 mod cluster;
 mod frame;
 mod health;
+mod hibernation;
 mod inbound;
 mod link;
 mod links;

@@ -20,7 +20,8 @@ use rand::{Rng, SeedableRng, rngs::SmallRng};
 use tokio::{sync::oneshot, time};
 
 use crate::{
-    Blocking, Clock, link::Link, metrics::Metrics, raft::Proposal, replica::Replica, task::Tasks,
+    Blocking, Clock, hibernation::on_link_change, link::Link, metrics::Metrics, raft::Proposal,
+    replica::Replica, task::Tasks,
 };
 
 /// How often it is looked whether a checkpoint is due.
@@ -211,9 +212,14 @@ impl Maintenance {
         let mut up = link.watch();
         let mut random = SmallRng::seed_from_u64(seed ^ link.peer().0);
         loop {
-            if up.wait_for(|up| *up).await.is_err() || up.wait_for(|up| !*up).await.is_err() {
+            if up.wait_for(|up| *up).await.is_err() {
                 return;
             }
+            on_link_change(&self.replicas, link.peer());
+            if up.wait_for(|up| !*up).await.is_err() {
+                return;
+            }
+            on_link_change(&self.replicas, link.peer());
             let lost = link.peer().0;
             for replica in self
                 .replicas
@@ -246,6 +252,7 @@ impl Maintenance {
                 let reachable = replica.links.get(first).is_some_and(|link| link.is_up());
                 if first != replica.node && reachable && is_caught_up(replica, first) {
                     tracing::info!(shard = %replica.id, to = first, "handing over leadership");
+                    replica.wake_to_propose().await;
                     let _ = replica.raft.trigger().transfer_leader(first).await;
                 }
             }
@@ -300,6 +307,7 @@ async fn trim(replica: &Replica, time_ms: u64, topics: Vec<wire::TopicTrim>) {
     let command = wire::Command {
         command: Some(wire::command::Command::Trim(trim)),
     };
+    replica.wake_to_propose().await;
     // One that fails is found again at the next look.
     if let Err(error) = replica.raft.client_write(Proposal::encode(&command)).await {
         tracing::debug!(shard = %replica.id, %error, "cannot trim");

@@ -18,6 +18,7 @@ use tokio::{
 
 use crate::{
     frame::Kind,
+    hibernation::Slumber,
     links::Links,
     metrics::Metrics,
     raft::{Raft, log_id_to_wire},
@@ -46,6 +47,8 @@ pub struct Replica {
     pub forwarded: mpsc::Sender<Forwarded>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Whether it rests.
+    pub slumber: Slumber,
 }
 
 /// A write that came from another node. If this one does not lead the shard it is refused, so that
@@ -87,6 +90,7 @@ impl Replica {
     /// # Errors
     /// `no_leader` when it does not, or cannot confirm it.
     pub async fn read_index_here(&self) -> Result<wire::LogId> {
+        self.wake();
         self.metrics.read_index_rounds.inc();
         match self.raft.get_read_log_id(ReadPolicy::ReadIndex).await {
             Ok((read, _)) => Ok(log_id_to_wire(read.log_id())),
@@ -130,7 +134,10 @@ impl Replica {
                 let answer: wire::ReadIndexResponse = link
                     .call(Kind::ReadIndex, self.id, &request, timeout)
                     .await
-                    .map_err(|error| no_leader(error.to_string()))?;
+                    .map_err(|error| {
+                        self.wake();
+                        no_leader(error.to_string())
+                    })?;
                 Ok(answer.index.unwrap_or_default().index)
             }
             None => Err(no_leader("the shard has no leader just now")),

@@ -42,6 +42,12 @@ pub async fn answer(
     receiving: &Mutex<FxHashMap<ShardId, Receiving>>,
 ) -> Frame {
     let body = frame.body.clone();
+    if matches!(
+        frame.kind,
+        Kind::Vote | Kind::TransferLeader | Kind::SnapshotBegin
+    ) {
+        replica.wake();
+    }
     let answer = match frame.kind {
         Kind::Heartbeat => heartbeat(body, replica).await.map(|m| frame.answer(&m)),
         Kind::Vote => vote(body, replica).await.map(|m| frame.answer(&m)),
@@ -55,6 +61,10 @@ pub async fn answer(
             .read_index_here()
             .await
             .map(|index| frame.answer(&wire::ReadIndexResponse { index: Some(index) })),
+        Kind::Hibernate => decode(body).map(|request| {
+            let asleep = replica.on_hibernate(&request);
+            frame.answer(&wire::HibernateResponse { asleep })
+        }),
         // Those keep an order, and are taken one after the other.
         Kind::Append | Kind::Publish | Kind::DeleteTopic => {
             Err(Refusal::new(ErrorCode::Internal, "taken out of order"))

@@ -150,7 +150,13 @@ impl Writes {
         tokio::pin!(forwarding);
         loop {
             tokio::select! {
-                unfinished = &mut forwarding => return unfinished,
+                unfinished = &mut forwarding => {
+                    if unfinished.is_some() {
+                        // A leader that refuses leads no longer, whether or not anybody noticed.
+                        self.replica.wake();
+                    }
+                    return unfinished;
+                }
                 // The other may be waiting for this very node: nobody waits for somebody who waits.
                 Some(request) = self.forwarded.recv() => {
                     forwarded_work(request).without_forwarded();
@@ -178,6 +184,7 @@ impl Writes {
         });
         let (responder, outcome) = ProgressResponder::<Types, _>::complete_only();
         let proposal = Proposal::encode(&command);
+        self.replica.wake_to_propose().await;
         let sent = self
             .replica
             .raft

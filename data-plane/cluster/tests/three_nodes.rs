@@ -115,6 +115,18 @@ impl Group {
         }
     }
 
+    async fn wait_asleep(&self) {
+        let until = tokio::time::Instant::now() + DEADLINE;
+        let is_asleep = |node: &Node| {
+            let health = node.cluster.as_ref().unwrap().health();
+            health.shards.iter().all(|shard| shard.is_asleep)
+        };
+        while !self.nodes.iter().all(is_asleep) {
+            assert!(tokio::time::Instant::now() < until, "nobody rests");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     async fn stop(&mut self, index: usize) {
         self.nodes[index].cluster.take().unwrap().shutdown().await;
     }
@@ -319,6 +331,28 @@ async fn what_a_node_sends_is_appended_in_that_order_while_leadership_moves() {
         let its = all.iter().filter(|m| m.starts_with(&prefix));
         assert!(its.is_sorted_by(|a, b| a < b), "what node {node} sent");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quiet_shards_rest_and_wake_for_a_write_or_a_lost_leader() {
+    let mut group = Group::start(3).await;
+    put(&group.shard(0, 0), vec![publish("a", "0".into(), None)]).await;
+    group.wait_asleep().await;
+    let leader = group.leader(0, 0);
+    let other = (leader + 1) % 3;
+    put(&group.shard(other, 0), vec![publish("a", "1".into(), None)]).await;
+    assert_eq!(
+        group.leader(0, 0),
+        leader,
+        "a rest is no reason for an election"
+    );
+    assert_eq!(contents(&group.shard(other, 0), "a").await, ["0", "1"]);
+
+    group.wait_asleep().await;
+    // Without a word to the others.
+    drop(group.nodes[leader].cluster.take());
+    put(&group.shard(other, 0), vec![publish("a", "2".into(), None)]).await;
+    assert_eq!(contents(&group.shard(other, 0), "a").await, ["0", "1", "2"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -212,6 +212,7 @@ mod tests {
             shard: ShardId(shard),
             leader: Some(NodeId(1)),
             is_leader: true,
+            is_asleep: false,
             last: 7,
             committed: 7,
             applied: 7,
