@@ -37,6 +37,7 @@ use crate::{
     raft::{Member, Raft},
     reads::Reads,
     replica::{Forwarded, Replica},
+    succession::Succession,
     task::Tasks,
     transport::Transport,
     writes::Writes,
@@ -82,8 +83,6 @@ pub struct ClusterConfig {
     pub sizes: Sizes,
     /// Where blocking work runs.
     pub blocking: Blocking,
-    /// Seed of everything random.
-    pub seed: u64,
 }
 
 /// Where a node keeps its data.
@@ -187,7 +186,6 @@ impl Cluster {
             blocking: config.blocking,
             metrics,
             store_failure: Arc::default(),
-            tasks: tasks.clone(),
         };
         let cluster = Cluster {
             node: config.node,
@@ -254,10 +252,12 @@ impl Cluster {
         self.tasks
             .spawn("hibernation", hibernate_forever(self.replicas.clone()));
         for link in self.links.iter() {
-            let hints = maintenance
-                .clone()
-                .hint_elections(link.clone(), config.seed);
-            self.tasks.spawn("election hints", hints);
+            let succession = Succession {
+                replicas: self.replicas.clone(),
+                link: link.clone(),
+                tasks: self.tasks.clone(),
+            };
+            self.tasks.spawn("succession", succession.run());
         }
     }
 

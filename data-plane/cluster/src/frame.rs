@@ -52,12 +52,14 @@ pub enum Kind {
     ReadIndex = 14,
     /// `HibernateRequest`.
     Hibernate = 15,
+    /// `PeerUpRequest`.
+    PeerUp = 16,
 }
 
 impl Kind {
     fn from_number(number: u8) -> Option<Kind> {
         use Kind::*;
-        const ALL: [Kind; 15] = [
+        const ALL: [Kind; 16] = [
             Hello,
             Ping,
             Answer,
@@ -73,6 +75,7 @@ impl Kind {
             DeleteTopic,
             ReadIndex,
             Hibernate,
+            PeerUp,
         ];
         ALL.into_iter().find(|kind| *kind as u8 == number)
     }

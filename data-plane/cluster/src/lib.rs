@@ -39,6 +39,7 @@ mod raft;
 mod reads;
 mod replica;
 mod requests;
+mod succession;
 mod task;
 mod transport;
 mod writes;

@@ -25,6 +25,11 @@ impl Links {
         self.links.get(&node).cloned()
     }
 
+    /// Whether there is a connection to a node.
+    pub fn is_up(&self, node: u64) -> bool {
+        self.links.get(&node).is_some_and(|link| link.is_up())
+    }
+
     /// All links, in order of the peers.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Link>> {
         self.links.values()

@@ -16,13 +16,9 @@ use highwater_storage::{
     store::{ShardStore, Store},
 };
 use openraft::async_runtime::WatchReceiver;
-use rand::{Rng, SeedableRng, rngs::SmallRng};
 use tokio::{sync::oneshot, time};
 
-use crate::{
-    Blocking, Clock, hibernation::on_link_change, link::Link, metrics::Metrics, raft::Proposal,
-    replica::Replica, task::Tasks,
-};
+use crate::{Blocking, Clock, metrics::Metrics, raft::Proposal, replica::Replica};
 
 /// How often it is looked whether a checkpoint is due.
 const CHECKPOINT_CHECK: Duration = Duration::from_millis(200);
@@ -30,8 +26,6 @@ const CHECKPOINT_CHECK: Duration = Duration::from_millis(200);
 const RETENTION_CHECK: Duration = Duration::from_secs(1);
 /// How often leaderships are compared with where they belong.
 const BALANCE_CHECK: Duration = Duration::from_secs(2);
-/// Spread of the elections that a broken connection sets off, so that two replicas do not collide.
-const HINT_SPREAD: Duration = Duration::from_millis(60);
 
 /// How much is held before it is written elsewhere or let go. The defaults are those of a node; a
 /// simulation sets small ones, to get there in seconds.
@@ -80,8 +74,6 @@ pub struct Maintenance {
     pub metrics: Arc<Metrics>,
     /// Why the store cannot be written any more, if so.
     pub store_failure: Arc<OnceLock<String>>,
-    /// Where the tasks run.
-    pub tasks: Tasks,
 }
 
 impl Maintenance {
@@ -205,41 +197,6 @@ impl Maintenance {
         }
     }
 
-    /// Asks for elections as soon as the connection to a leader breaks: a process that died has
-    /// closed its sockets, and nobody needs to wait for a time-out to know. If the leader lives,
-    /// its followers refuse the pre-vote and nothing changes.
-    pub async fn hint_elections(self, link: Arc<Link>, seed: u64) {
-        let mut up = link.watch();
-        let mut random = SmallRng::seed_from_u64(seed ^ link.peer().0);
-        loop {
-            if up.wait_for(|up| *up).await.is_err() {
-                return;
-            }
-            on_link_change(&self.replicas, link.peer());
-            if up.wait_for(|up| !*up).await.is_err() {
-                return;
-            }
-            on_link_change(&self.replicas, link.peer());
-            let lost = link.peer().0;
-            for replica in self
-                .replicas
-                .iter()
-                .filter(|r| r.leader() == Some(lost))
-                .cloned()
-            {
-                let pause = HINT_SPREAD.mul_f64(random.random::<f64>());
-                self.metrics.election_hints.inc();
-                self.tasks.spawn("election hint", async move {
-                    time::sleep(pause).await;
-                    if replica.leader() == Some(lost) {
-                        // The group may be stopping.
-                        let _ = replica.raft.trigger().elect(true).await;
-                    }
-                });
-            }
-        }
-    }
-
     /// Hands leaderships to the nodes that are first in line for them, so that they stay spread out.
     pub async fn balance_forever(self) {
         loop {
@@ -262,10 +219,22 @@ impl Maintenance {
 
 /// The member that should lead the shard when all are well.
 pub fn preferred_leader(replica: &Replica, members: &[u64]) -> Option<u64> {
-    let mut members = members.to_vec();
-    members.sort_unstable();
-    let index = replica.id.0 as usize % members.len().max(1);
-    members.get(index).copied()
+    line_of_succession(replica, members).next()
+}
+
+/// The members in the order in which they should lead the shard: another order for each shard, so that
+/// leaderships are spread out, and so is what a lost node leaves behind.
+pub fn line_of_succession(replica: &Replica, members: &[u64]) -> impl Iterator<Item = u64> + use<> {
+    let mut line = members.to_vec();
+    line.sort_unstable();
+    let count = line.len().max(1);
+    let first = replica.id.0 as usize % count;
+    line.rotate_left(first);
+    // The second in line differs between the shards of one leader.
+    if replica.id.0 as usize / count % 2 == 1 && line.len() > 1 {
+        line[1..].reverse();
+    }
+    line.into_iter()
 }
 
 /// Whether a follower has everything this leader has, or nearly.

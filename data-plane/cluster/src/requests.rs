@@ -65,6 +65,10 @@ pub async fn answer(
             let asleep = replica.on_hibernate(&request);
             frame.answer(&wire::HibernateResponse { asleep })
         }),
+        Kind::PeerUp => decode(body).map(|request: wire::PeerUpRequest| {
+            let up = replica.links.is_up(request.node);
+            frame.answer(&wire::PeerUpResponse { up })
+        }),
         // Those keep an order, and are taken one after the other.
         Kind::Append | Kind::Publish | Kind::DeleteTopic => {
             Err(Refusal::new(ErrorCode::Internal, "taken out of order"))
@@ -224,10 +228,13 @@ async fn heartbeat(body: Bytes, replica: &Replica) -> Result<wire::AppendRespons
 
 async fn vote(body: Bytes, replica: &Replica) -> Result<wire::VoteResponse> {
     let request: wire::VoteRequest = decode(body)?;
+    // The lease keeps followers from leaving a leader that is well. One whose connection broke is not.
+    let leader = replica.leader().filter(|leader| *leader != replica.node);
+    let is_lost = leader.is_some_and(|leader| !replica.links.is_up(leader));
     let vote = VoteRequest {
         vote: vote_from_wire(request.vote.unwrap_or_default()),
         last_log_id: request.last.map(log_id_from_wire),
-        leadership_transfer: request.leader_transfer,
+        leadership_transfer: request.leader_transfer || is_lost,
     };
     let answer = match request.pre_vote {
         true => replica.raft.pre_vote(vote).await,

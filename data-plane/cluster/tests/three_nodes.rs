@@ -104,7 +104,6 @@ impl Group {
             retention: Arc::new(|_, _| Default::default()),
             sizes: self.sizes.clone(),
             blocking: Blocking::Threads,
-            seed: index as u64,
         };
         Cluster::start(config).await.unwrap()
     }

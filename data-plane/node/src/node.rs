@@ -234,7 +234,6 @@ async fn cluster_config(
         retention,
         sizes: Sizes::default(),
         blocking: Blocking::Threads,
-        seed: rand::random(),
     })
 }
 

@@ -82,7 +82,6 @@ fn config(world: &World, slot: &Slot, transport: Arc<SimTransport>) -> ClusterCo
         retention: Arc::new(move |_, topic| project.policy(topic).retention),
         sizes: settings.sizes(slot.id.0),
         blocking: Blocking::Inline,
-        seed: settings.seed ^ slot.id.0,
     }
 }
 
