@@ -23,6 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .build_client(false)
         .bytes(".")
+        .codec_path("crate::codec::RequestCodec")
         // The other messages are the client's: one type each.
         .extern_path(".highwater.client.v1", "crate::client")
         .extern_path(

@@ -3,6 +3,7 @@
 use highwater_e2e::{Cluster, client::request};
 use highwater_proto::{
     ErrorCode,
+    client::{PublishRequest, PublishStreamRequest},
     limits::{PAYLOAD_BYTES_MAX, TOPIC_NAME_BYTES_MAX},
 };
 use reqwest::{Method, RequestBuilder};
@@ -184,5 +185,23 @@ async fn what_does_not_exist_and_what_no_longer_holds_is_said() {
         let response = call(method, path).send().await.unwrap();
         assert_eq!(response.status().as_u16(), 404, "{path}");
     }
+    still_serves(&cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_request_that_unfolds_to_many_messages_is_refused_before_it_does() {
+    let cluster = start().await;
+    // Two bytes each on the wire.
+    let request = PublishStreamRequest {
+        publishes: vec![PublishRequest::default(); 1_000_000],
+    };
+    let mut grpc = cluster.client(0).grpc();
+    let stream = tokio_stream::iter([request]);
+    let answer = async {
+        let mut outcomes = grpc.publish_stream(stream).await?.into_inner();
+        outcomes.message().await
+    };
+    let expected = ErrorCode::PayloadTooLarge;
+    refused_status("a million empty publishes", answer.await, expected);
     still_serves(&cluster).await;
 }

@@ -7,6 +7,7 @@
 //!
 //! Reading order: `limits.rs`, `ids.rs`, `names.rs`, `error.rs`, then the `.proto` files.
 
+pub mod codec;
 pub mod error;
 pub mod frame;
 pub mod ids;

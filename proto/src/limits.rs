@@ -87,6 +87,8 @@ pub const WAIT_MS_MAX: u64 = 60_000;
 pub const BATCH_MESSAGES_MAX: usize = 1_000;
 /// Bytes of one request that holds several messages, after decompression.
 pub const REQUEST_BYTES_MAX: usize = 4 << 20;
+/// Fields of a gRPC request at all depths together, which bounds the memory it is decoded into.
+pub const REQUEST_FIELDS_MAX: usize = 64 << 10;
 /// Bytes at which one response of a stream of records is closed; a single record may exceed it.
 pub const RESPONSE_BYTES_MAX: usize = 1 << 20;
 /// Topics on one page of a listing.

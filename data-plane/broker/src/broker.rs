@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::{
     catalogue::{Catalogue, KeyHasher, Principal, Project},
     cursor::{Cursor, Cursors, NO_TOPIC, TopicCursor},
-    handle::{Published, ReadRequest, ShardHandle, TopicView},
+    handle::{Published, ReadRequest, ShardHandle, TopicEnd, TopicView},
     refusal::{Refusal, Result},
 };
 
@@ -110,40 +110,28 @@ impl Broker {
         self.cursors.seal_topic(project.id, cursor)
     }
 
-    /// The offset a conditional publish requires the topic to be at, from the cursor it brings.
+    /// The end of the topic that a conditional publish requires, from the cursor it brings.
     ///
     /// # Errors
-    /// `cursor_invalid` or `cursor_foreign` when it is no cursor of this topic's shard and project;
-    /// `precondition_failed` when the topic it was made for is not the one that has the name now.
-    pub async fn expected_offset(
+    /// `cursor_invalid` or `cursor_foreign` when it is no cursor of this topic's shard and project.
+    pub fn expected_end(
         &self,
         project: &Project,
         topic: &TopicName,
         cursor: &str,
-    ) -> Result<u64> {
+    ) -> Result<TopicEnd> {
         let shard = self.shard_of(project, topic);
-        let cursor = match self.cursors.open(project.id, cursor)? {
-            Cursor::Topic(cursor) if cursor.shard == shard.id() => cursor,
+        match self.cursors.open(project.id, cursor)? {
+            Cursor::Topic(cursor) if cursor.shard == shard.id() => Ok(TopicEnd {
+                // The end of a topic that did not exist: offset 0 says it all.
+                topic: (cursor.topic != NO_TOPIC).then_some(cursor.topic),
+                next_offset: cursor.next_offset,
+            }),
             _ => {
                 let message = "this is not a cursor of the topic";
-                return Err(Refusal::new(ErrorCode::CursorForeign, message));
+                Err(Refusal::new(ErrorCode::CursorForeign, message))
             }
-        };
-        // The end of a topic that did not exist: offset 0 says it all.
-        if cursor.topic == NO_TOPIC {
-            return Ok(cursor.next_offset);
         }
-        let current = |view: Option<TopicView>| view.is_some_and(|v| v.id == cursor.topic);
-        if current(self.view(project, topic).await?) {
-            return Ok(cursor.next_offset);
-        }
-        // This replica may not have heard of the topic yet.
-        shard.frontier().await?;
-        if current(self.view(project, topic).await?) {
-            return Ok(cursor.next_offset);
-        }
-        let message = "the topic is not the one the cursor was made for";
-        Err(Refusal::new(ErrorCode::PreconditionFailed, message))
     }
 
     /// Describes a topic, with everything in it that was acknowledged before the call.

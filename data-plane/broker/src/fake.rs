@@ -181,7 +181,11 @@ impl Store {
             let part = cluster::Publish {
                 message: publish.message,
                 idempotency: hash_bytes(publish.idempotency),
-                if_next_offset_plus_one: publish.if_next_offset.map_or(0, |offset| offset + 1),
+                if_next_offset_plus_one: publish.if_end.map_or(0, |end| end.next_offset + 1),
+                if_topic_id_plus_one: publish
+                    .if_end
+                    .and_then(|end| end.topic)
+                    .map_or(0, |topic| topic.0 + 1),
                 key: hash_bytes(publish.key),
             };
             match runs.last_mut().filter(same) {

@@ -37,10 +37,19 @@ pub struct Publish {
     pub idempotency: Option<[u8; 16]>,
     /// Hash of the compaction key.
     pub key: Option<[u8; 16]>,
-    /// Append only if this is the offset the record will get.
-    pub if_next_offset: Option<u64>,
+    /// Append only if the topic ends here.
+    pub if_end: Option<TopicEnd>,
     /// How the topic is kept.
     pub policy: TopicPolicy,
+}
+
+/// The end of a topic, as a publisher knows it: what a conditional publish depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TopicEnd {
+    /// The topic's number, or nothing for whichever has the name.
+    pub topic: Option<TopicId>,
+    /// The offset the record will get.
+    pub next_offset: u64,
 }
 
 /// The part of a topic's policy that changes what is applied.

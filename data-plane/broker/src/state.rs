@@ -263,6 +263,11 @@ impl ShardState {
             topic.last_value = policy.last_value;
             return Ok(*id);
         }
+        // Publishes to a topic that is gone do not make another one.
+        let wants_another = |p: &cluster::Publish| p.if_topic_id_plus_one != 0;
+        if !run.publishes.is_empty() && run.publishes.iter().all(wants_another) {
+            return Err(another_topic());
+        }
         if policy.must_exist {
             return Err(Refusal::new(ErrorCode::NotFound, "there is no such topic"));
         }
@@ -312,6 +317,11 @@ impl ShardState {
                     offset,
                     duplicate: true,
                 }));
+                continue;
+            }
+            let wanted = publish.if_topic_id_plus_one;
+            if condition != 0 && wanted != 0 && wanted != id.0 + 1 {
+                outcomes.push(Err(another_topic()));
                 continue;
             }
             if condition != 0 && condition != offset + 1 {
@@ -408,6 +418,11 @@ impl ShardState {
         let before = self.topics.insert(id, topic);
         assert!(before.is_none(), "topic ids are never reused");
     }
+}
+
+fn another_topic() -> Refusal {
+    let message = "the topic is not the one the cursor was made for";
+    Refusal::new(ErrorCode::PreconditionFailed, message)
 }
 
 /// A name that no valid name sorts before.

@@ -218,7 +218,7 @@ mod tests {
             message: Bytes::from_static(message.as_bytes()),
             idempotency: None,
             key: None,
-            if_next_offset: None,
+            if_end: None,
             policy: Default::default(),
         }
     }

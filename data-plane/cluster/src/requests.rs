@@ -4,10 +4,14 @@ use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use highwater_broker::{
-    handle::{Publish, Published, TopicPolicy},
+    handle::{Publish, Published, TopicEnd, TopicPolicy},
     refusal::{Refusal, Result},
 };
-use highwater_proto::{ErrorCode, cluster as wire, ids::ProjectId, ids::ShardId, names::TopicName};
+use highwater_proto::{
+    ErrorCode, cluster as wire,
+    ids::{ProjectId, ShardId, TopicId},
+    names::TopicName,
+};
 use highwater_storage::snapshot::Installer;
 use openraft::{
     Snapshot,
@@ -337,7 +341,13 @@ fn publish_from_wire(forwarded: wire::ForwardedPublish) -> Result<Publish> {
         message: publish.message,
         idempotency: publish.idempotency[..].try_into().ok(),
         key: publish.key[..].try_into().ok(),
-        if_next_offset: publish.if_next_offset_plus_one.checked_sub(1),
+        if_end: publish
+            .if_next_offset_plus_one
+            .checked_sub(1)
+            .map(|next_offset| TopicEnd {
+                topic: publish.if_topic_id_plus_one.checked_sub(1).map(TopicId),
+                next_offset,
+            }),
         policy: TopicPolicy {
             last_value: policy.last_value,
             must_exist: policy.must_exist,
@@ -355,7 +365,11 @@ pub fn publish_to_wire(publish: &Publish) -> wire::Publish {
         message: publish.message.clone(),
         idempotency: hash(&publish.idempotency),
         key: hash(&publish.key),
-        if_next_offset_plus_one: publish.if_next_offset.map_or(0, |offset| offset + 1),
+        if_next_offset_plus_one: publish.if_end.map_or(0, |end| end.next_offset + 1),
+        if_topic_id_plus_one: publish
+            .if_end
+            .and_then(|end| end.topic)
+            .map_or(0, |topic| topic.0 + 1),
     }
 }
 
@@ -398,7 +412,7 @@ fn outcome_to_wire(outcome: &Result<Published>) -> wire::PublishOutcome {
 pub fn outcome_from_wire(outcome: wire::PublishOutcome) -> Result<Published> {
     match outcome.error {
         0 => Ok(Published {
-            topic: highwater_proto::ids::TopicId(outcome.topic_id),
+            topic: TopicId(outcome.topic_id),
             offset: outcome.offset,
             duplicate: outcome.duplicate,
         }),

@@ -159,7 +159,7 @@ fn publish(topic: &str, message: String, key: Option<u8>) -> Publish {
         message: Bytes::from(message),
         idempotency: key.map(|k| [k; 16]),
         key: None,
-        if_next_offset: None,
+        if_end: None,
         policy: Default::default(),
     }
 }

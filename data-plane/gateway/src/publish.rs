@@ -63,7 +63,7 @@ struct Route {
 }
 
 /// Checks and encodes a batch. Requests that are refused do not hinder the others.
-pub async fn prepare<'a>(
+pub fn prepare<'a>(
     door: &'a Door,
     protocol: Protocol,
     principal: &Principal,
@@ -81,9 +81,7 @@ pub async fn prepare<'a>(
     };
     let mut route = None;
     for request in requests {
-        let slot = batch
-            .take(principal, request, &mut route, &mut buffer)
-            .await;
+        let slot = batch.take(principal, request, &mut route, &mut buffer);
         batch.slots.push(slot.unwrap_or_else(Slot::Refused));
     }
     batch
@@ -91,7 +89,7 @@ pub async fn prepare<'a>(
 
 impl<'a> Batch<'a> {
     /// Checks one request and adds it to the group of its shard.
-    async fn take(
+    fn take(
         &mut self,
         principal: &Principal,
         request: PublishRequest,
@@ -108,15 +106,11 @@ impl<'a> Batch<'a> {
             Some(route) if route.topic.as_str() == request.topic => route,
             _ => last.insert(self.route(principal, &request.topic)?),
         };
-        let if_next_offset = match request.if_cursor.as_str() {
+        let if_end = match request.if_cursor.as_str() {
             "" => None,
             cursor => {
                 let broker = &self.door.broker;
-                Some(
-                    broker
-                        .expected_offset(&self.project, &route.topic, cursor)
-                        .await?,
-                )
+                Some(broker.expected_end(&self.project, &route.topic, cursor)?)
             }
         };
         message.encode(buffer).expect("a growing buffer has room");
@@ -130,7 +124,7 @@ impl<'a> Batch<'a> {
             message: encoded,
             idempotency: hash(&request.idempotency_key),
             key: hash(&message.key),
-            if_next_offset,
+            if_end,
             policy: route.policy,
         });
         Ok(Slot::Sent {
@@ -324,7 +318,7 @@ pub async fn publish_one(
     principal: &Principal,
     request: PublishRequest,
 ) -> Result<PublishResult> {
-    let batch = prepare(door, protocol, principal, vec![request]).await;
+    let batch = prepare(door, protocol, principal, vec![request]);
     let mut outcomes = batch.try_send().outcomes().await;
     outcomes.pop().unwrap_or_else(|| Err(interrupted()))
 }

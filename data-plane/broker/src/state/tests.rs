@@ -185,6 +185,33 @@ fn a_conditional_append_is_refused_once_the_topic_moved_on() {
 }
 
 #[test]
+fn a_conditional_append_to_a_topic_that_was_deleted_is_refused_and_makes_none() {
+    let (mut state, memory) = (ShardState::default(), Memory::default());
+    let conditional = |topic: u64, next_offset: u64| {
+        let mut command = batch(1, vec![(0, "a", vec![None])]);
+        if let Some(cluster::command::Command::Publish(batch)) = &mut command.command {
+            let publish = &mut batch.runs[0].publishes[0];
+            publish.if_next_offset_plus_one = next_offset + 1;
+            publish.if_topic_id_plus_one = topic + 1;
+        }
+        command
+    };
+    let refused = |effects: &Effects| {
+        let outcome = outcomes(effects)[0].clone();
+        outcome.unwrap_err().code() == ErrorCode::PreconditionFailed
+    };
+    state.apply(batch(1, vec![(0, "a", vec![None])]), &memory);
+    assert!(outcomes(&state.apply(conditional(0, 1), &memory))[0].is_ok());
+    state.apply(delete(0, "a"), &memory);
+    assert!(refused(&state.apply(conditional(0, 2), &memory)));
+    assert_eq!(state.topics().count(), 0);
+    // The same name and the same offset, and yet not the topic that was meant.
+    state.apply(batch(1, vec![(0, "a", vec![None, None])]), &memory);
+    assert!(refused(&state.apply(conditional(0, 2), &memory)));
+    assert!(outcomes(&state.apply(conditional(1, 2), &memory))[0].is_ok());
+}
+
+#[test]
 fn topics_are_found_by_filter_inside_their_project_only() {
     let (mut state, memory) = (ShardState::default(), Memory::default());
     for topic in ["a", "a/b", "a/b/c", "ab", "b"] {

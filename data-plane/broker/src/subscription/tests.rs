@@ -124,7 +124,7 @@ async fn publish(
         message: message.encode_to_vec().into(),
         idempotency: None,
         key: None,
-        if_next_offset: None,
+        if_end: None,
         policy: TopicPolicy::default(),
     };
     let shard = broker.shard_of(project, &publish.topic);

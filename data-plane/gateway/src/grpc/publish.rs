@@ -156,7 +156,6 @@ fn more(
 /// Takes the publishes of one request, as soon as their shards have room.
 async fn send(door: &Door, principal: Principal, publishes: Vec<PublishRequest>) -> Pending<'_> {
     prepare(door, Protocol::Grpc, &principal, publishes)
-        .await
         .send()
         .await
 }

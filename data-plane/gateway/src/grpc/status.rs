@@ -54,9 +54,10 @@ fn retry_delay_ms(refusal: &Refusal) -> Option<u64> {
 /// A request that could not be read from the stream: too large, or no message of this service.
 pub fn unreadable(status: &Status) -> Refusal {
     match status.code() {
-        Code::OutOfRange | Code::ResourceExhausted => {
-            Refusal::new(ErrorCode::PayloadTooLarge, "a request has at most 4 MiB")
-        }
+        Code::OutOfRange | Code::ResourceExhausted => Refusal::new(
+            ErrorCode::PayloadTooLarge,
+            "a request has at most 4 MiB and 65,536 fields",
+        ),
         _ => Refusal::new(
             ErrorCode::InvalidRequest,
             "the stream holds no valid request",

@@ -95,7 +95,7 @@ async fn publish_all(
     principal: &Principal,
     requests: Vec<PublishRequest>,
 ) -> Response {
-    let batch = prepare(door, Protocol::Http, principal, requests).await;
+    let batch = prepare(door, Protocol::Http, principal, requests);
     if let Some((at, refusal)) = batch.first_refusal() {
         let message = format!("message {at} of the batch: {}", refusal.message());
         return refuse(door, Refusal::new(refusal.code(), message));

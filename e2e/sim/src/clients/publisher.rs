@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use highwater_broker::{
-    handle::{Publish, Published, ShardHandle, interrupted},
+    handle::{Publish, Published, ShardHandle, TopicEnd, interrupted},
     refusal::{Refusal, Result},
 };
 use highwater_proto::names::TopicName;
@@ -56,7 +56,10 @@ async fn publish_once(client: &mut Client, topic: &TopicName, messages: &[Messag
     // Now and then only if the topic still ends where it is known to.
     let condition = client.random.random_ratio(1, 10).then_some(floor);
     let publishes = messages.iter().enumerate().map(|(nth, message)| Publish {
-        if_next_offset: condition.map(|end| end + nth as u64),
+        if_end: condition.map(|end| TopicEnd {
+            topic: None,
+            next_offset: end + nth as u64,
+        }),
         ..publish(&client.world, topic, *message)
     });
     let publishes: Vec<Publish> = publishes.collect();
@@ -131,7 +134,7 @@ fn publish(world: &World, topic: &TopicName, message: MessageId) -> Publish {
         message: message.encode(),
         idempotency: None,
         key: None,
-        if_next_offset: None,
+        if_end: None,
         policy: world.project.policy(topic).topic,
     }
 }

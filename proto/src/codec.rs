@@ -1,0 +1,178 @@
+//! The server's gRPC codec: prost's, with a limit on what a request unfolds to.
+//!
+//! An empty message takes two bytes on the wire and two hundred in memory, so a limit on the bytes of a
+//! request is none on the memory it takes. The fields of a request are counted before it is decoded.
+
+use std::marker::PhantomData;
+
+use bytes::{Buf, Bytes};
+use prost::{
+    DecodeError, Message,
+    encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
+};
+use tonic::{
+    Status,
+    codec::{Codec, DecodeBuf, Decoder},
+};
+use tonic_prost::ProstEncoder;
+
+use crate::{client, limits::REQUEST_FIELDS_MAX};
+
+/// Where messages lie in a message: those fields, by number, are looked into.
+#[derive(Debug)]
+pub struct Shape(&'static [(u32, Shape)]);
+
+/// A request whose fields can be counted.
+pub trait Request: Message + Default {
+    /// Where its messages lie.
+    const SHAPE: Shape;
+}
+
+const FLAT: Shape = Shape(&[]);
+const PUBLISH: Shape = Shape(&[(2, FLAT)]);
+
+impl Request for client::PublishRequest {
+    const SHAPE: Shape = PUBLISH;
+}
+
+impl Request for client::PublishStreamRequest {
+    const SHAPE: Shape = Shape(&[(1, PUBLISH)]);
+}
+
+impl Request for client::SubscribeRequest {
+    const SHAPE: Shape = Shape(&[(1, FLAT)]);
+}
+
+impl Request for client::ReadRequest {
+    const SHAPE: Shape = FLAT;
+}
+
+impl Request for client::GetTopicRequest {
+    const SHAPE: Shape = FLAT;
+}
+
+/// Encodes any message, decodes requests.
+#[derive(Debug)]
+pub struct RequestCodec<T, U>(PhantomData<(T, U)>);
+
+impl<T, U> Default for RequestCodec<T, U> {
+    fn default() -> RequestCodec<T, U> {
+        RequestCodec(PhantomData)
+    }
+}
+
+impl<T, U> Codec for RequestCodec<T, U>
+where
+    T: Message + Send + 'static,
+    U: Request + Send + 'static,
+{
+    type Encode = T;
+    type Decode = U;
+    type Encoder = ProstEncoder<T>;
+    type Decoder = RequestDecoder<U>;
+
+    fn encoder(&mut self) -> ProstEncoder<T> {
+        ProstEncoder::default()
+    }
+
+    fn decoder(&mut self) -> RequestDecoder<U> {
+        RequestDecoder(PhantomData)
+    }
+}
+
+/// Decodes a request that has not too many fields.
+#[derive(Debug)]
+pub struct RequestDecoder<U>(PhantomData<U>);
+
+impl<U: Request> Decoder for RequestDecoder<U> {
+    type Item = U;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
+        let invalid = |error: DecodeError| Status::internal(error.to_string());
+        let bytes: Bytes = buffer.copy_to_bytes(buffer.remaining());
+        let mut left = REQUEST_FIELDS_MAX;
+        if !count(&bytes, &U::SHAPE, &mut left).map_err(invalid)? {
+            let message = format!("a request has at most {REQUEST_FIELDS_MAX} fields");
+            return Err(Status::out_of_range(message));
+        }
+        U::decode(bytes).map(Some).map_err(invalid)
+    }
+}
+
+/// Takes the fields off what is left. Returns whether it was enough.
+fn count(mut bytes: &[u8], shape: &Shape, left: &mut usize) -> Result<bool, DecodeError> {
+    while !bytes.is_empty() {
+        let Some(fewer) = left.checked_sub(1) else {
+            return Ok(false);
+        };
+        *left = fewer;
+        let (tag, wire_type) = decode_key(&mut bytes)?;
+        let inner = shape.0.iter().find(|(field, _)| *field == tag);
+        match inner.filter(|_| wire_type == WireType::LengthDelimited) {
+            Some((_, inner)) => {
+                let len = decode_varint(&mut bytes)? as usize;
+                // A length beyond the end is for the decoder to refuse.
+                let (nested, rest) = bytes.split_at(len.min(bytes.len()));
+                if !count(nested, inner, left)? {
+                    return Ok(false);
+                }
+                bytes = rest;
+            }
+            None => skip_field(wire_type, tag, &mut bytes, DecodeContext::default())?,
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{Header, Message as ClientMessage, PublishRequest, PublishStreamRequest};
+
+    fn fits(request: &impl Request) -> bool {
+        fn shape_of<T: Request>(_: &T) -> Shape {
+            T::SHAPE
+        }
+        let mut left = REQUEST_FIELDS_MAX;
+        count(&request.encode_to_vec(), &shape_of(request), &mut left).unwrap()
+    }
+
+    fn publish(headers: usize) -> PublishRequest {
+        PublishRequest {
+            message: Some(ClientMessage {
+                // What looks like fields in a payload is none.
+                payload: [0x0a, 0x00].repeat(1_000).into(),
+                headers: vec![Header::default(); headers],
+                ..ClientMessage::default()
+            }),
+            ..PublishRequest::default()
+        }
+    }
+
+    #[test]
+    fn requests_that_unfold_are_told_by_their_fields_at_any_depth() {
+        let of = |publishes| PublishStreamRequest { publishes };
+        assert!(fits(&of(vec![publish(3); 1_000])));
+        assert!(!fits(&of(vec![
+            PublishRequest::default();
+            REQUEST_FIELDS_MAX + 1
+        ])));
+        assert!(!fits(&of(vec![publish(REQUEST_FIELDS_MAX)])));
+        assert!(!fits(&publish(REQUEST_FIELDS_MAX)));
+        assert!(fits(&publish(64)));
+    }
+
+    #[test]
+    fn broken_bytes_are_an_error_or_left_to_the_decoder() {
+        let whole = PublishStreamRequest {
+            publishes: vec![publish(2); 3],
+        }
+        .encode_to_vec();
+        for cut in 0..whole.len() {
+            let mut left = REQUEST_FIELDS_MAX;
+            let counted = count(&whole[..cut], &PublishStreamRequest::SHAPE, &mut left);
+            assert!(!matches!(counted, Ok(false)));
+        }
+    }
+}
