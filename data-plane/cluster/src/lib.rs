@@ -13,12 +13,16 @@
 //! ShardHandle ─▶ reads ──▶ replica.frontier (read index) · storage::ShardStore
 //! ```
 //!
+//! A shard with nothing to do stops its clocks ([`hibernation`]); the connection between two nodes
+//! stands for the heartbeats of all shards between them, and when it breaks, the followers of a leader
+//! at its other end do not wait for a time-out ([`succession`]).
+//!
 //! Invariants: only this crate names openraft, and only behind its own types. Nothing is tried twice
 //! unless it certainly was not done. Every queue is bounded. Nothing random or timed escapes the
 //! runtime it is started on, so that a simulation can run the crate as it is.
 //!
 //! Reading order: `cluster.rs`, `writes.rs`, `batch.rs`, `replica.rs`, `reads.rs`, then `link.rs`,
-//! `inbound.rs`, `requests.rs`, and last what openraft wants: `raft.rs`, `log_store.rs`, `machine.rs`,
+//! `inbound.rs`, `requests.rs`, `hibernation.rs`, `succession.rs`, and last what openraft wants: `raft.rs`, `log_store.rs`, `machine.rs`,
 //! `network.rs`, `appends.rs`.
 
 mod appends;
