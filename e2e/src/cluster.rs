@@ -34,6 +34,7 @@ pub const PEER_LOSS_WARNINGS: &[&str] = &[
     "error sending transfer_leader",
     // Requests of the others that reach a shard which has just stopped in order.
     "raft stopped",
+    "failed to receive from RaftCore",
     "failed to forward IO completion",
     "failed to send HeartbeatProgress",
     // All nodes stop at once.
