@@ -60,8 +60,10 @@ pub const FEED_CHUNK_RUNS_MAX: usize = 1_024;
 pub const FEED_CHUNKS_MAX: usize = 256;
 /// Topics that one look for expired records reads from disk, and one trim names, at most.
 pub const TRIM_TOPICS_MAX: usize = 4_096;
-/// Deleted ranges that are remembered one by one until they are erased.
-pub const ERASED_RANGES_MAX: usize = 1_024;
+/// Deleted ranges that are erased from the disk together.
+pub const ERASURES_MAX: usize = 1_024;
+/// Bytes of a node's cache of stored blocks.
+pub const STORE_CACHE_BYTES: usize = 64 << 20;
 /// Bytes of one file of the log.
 pub const LOG_SEGMENT_BYTES: u64 = 64 << 20;
 /// Bytes of recent log entries kept in memory for replication and apply, over all shards of a node.

@@ -243,6 +243,8 @@ impl Cluster {
         self.tasks
             .spawn("checkpoint", maintenance.clone().checkpoint_forever());
         self.tasks
+            .spawn("erasure", maintenance.clone().erase_forever());
+        self.tasks
             .spawn("disk failure", maintenance.clone().stop_on_log_failure());
         let retention = config.retention.clone();
         self.tasks

@@ -26,6 +26,10 @@ const CHECKPOINT_CHECK: Duration = Duration::from_millis(200);
 const RETENTION_CHECK: Duration = Duration::from_secs(1);
 /// How often leaderships are compared with where they belong.
 const BALANCE_CHECK: Duration = Duration::from_secs(2);
+/// When a node that has started first erases what was deleted, and how often from then on. Erasing
+/// rewrites what lies around it; deleted bytes are to be gone in a day.
+const FIRST_ERASURE: Duration = Duration::from_secs(3_600);
+const ERASURE_INTERVAL: Duration = Duration::from_secs(24 * 3_600);
 
 /// How much is held before it is written elsewhere or let go. The defaults are those of a node; a
 /// simulation sets small ones, to get there in seconds.
@@ -115,6 +119,27 @@ impl Maintenance {
                 let _ = self.store_failure.set(error.to_string());
                 self.stop_replicas().await;
                 false
+            }
+        }
+    }
+
+    /// Removes what was deleted from the disk, now and then.
+    pub async fn erase_forever(self) {
+        let mut pause = FIRST_ERASURE;
+        loop {
+            time::sleep(pause).await;
+            pause = ERASURE_INTERVAL;
+            let store = self.store.clone();
+            let erase = move || store.compact_erased();
+            let erased = match self.blocking {
+                Blocking::Inline => erase(),
+                Blocking::Threads => on_thread_that_gives_way("erasure", erase).await,
+            };
+            match erased {
+                Ok(0) => {}
+                Ok(ranges) => tracing::info!(ranges, "erased what was deleted"),
+                // It stays noted. A store that cannot be written is the next checkpoint's to find.
+                Err(error) => tracing::warn!(%error, "could not erase what was deleted"),
             }
         }
     }

@@ -13,6 +13,7 @@ use highwater_cluster::{
     data_paths,
 };
 use highwater_gateway::{Gateway, Options};
+use highwater_proto::limits;
 use highwater_storage::{disk::real::RealDisk, kv::rocks::RocksKv};
 use prometheus_client::registry::Registry;
 use rustls::ServerConfig;
@@ -30,8 +31,6 @@ use crate::{
     tasks::Tasks,
 };
 
-/// Memory for blocks of the store that were read lately.
-const STORE_CACHE_BYTES: usize = 64 << 20;
 /// How often the catalogue's file is looked at: a revoked key is refused within a second.
 const CATALOGUE_CHECK: Duration = Duration::from_millis(500);
 /// How often watchers of the gRPC health service hear of a change.
@@ -213,7 +212,7 @@ async fn cluster_config(
     let open = move || {
         std::fs::create_dir_all(&store)?;
         let disk = RealDisk::new(log)?;
-        anyhow::Ok((disk, RocksKv::open(&store, STORE_CACHE_BYTES)?))
+        anyhow::Ok((disk, RocksKv::open(&store, limits::STORE_CACHE_BYTES)?))
     };
     let opened = tokio::task::spawn_blocking(open).await?;
     let (disk, kv) =

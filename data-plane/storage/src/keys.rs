@@ -37,6 +37,7 @@ mod family {
     pub const IDEMPOTENCY: u8 = 9;
     pub const KEYED: u8 = 10;
     pub const TOMBSTONE: u8 = 11;
+    pub const ERASURE: u8 = 12;
 }
 
 /// Where the node's format version is.
@@ -47,6 +48,24 @@ pub fn format() -> Vec<u8> {
 /// Where a shard's current generation is, if it is not the first.
 pub fn generation(shard: ShardId) -> Vec<u8> {
     beside(shard, family::GENERATION)
+}
+
+/// Where it stands that a range was deleted whose bytes may still lie on the disk. The value is the
+/// range's end, so that a longer range with the same start takes the place of a shorter one.
+pub fn erasure(start: &[u8]) -> Vec<u8> {
+    let mut key = beside(NODE, family::ERASURE);
+    key.extend_from_slice(start);
+    key
+}
+
+/// All keys of [`erasure`].
+pub fn erasures() -> KeyRange {
+    under(beside(NODE, family::ERASURE))
+}
+
+/// The start of the range that a key of [`erasure`] is about.
+pub fn erasure_start(key: &[u8]) -> Option<&[u8]> {
+    key.strip_prefix(&beside(NODE, family::ERASURE)[..])
 }
 
 fn beside(shard: ShardId, family: u8) -> Vec<u8> {

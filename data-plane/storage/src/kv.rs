@@ -33,8 +33,9 @@ pub trait Kv: Send + Sync {
     /// made before still see it.
     fn reclaim(&self, range: &KeyRange) -> Result<(), StoreError>;
 
-    /// Removes every trace of what was deleted in a range from the disk. Rewrites what lies around it.
-    fn erase(&self, range: &KeyRange) -> Result<(), StoreError>;
+    /// Removes every trace of what was in these ranges from the disk, and rewrites what lies around
+    /// them. They are ordered by their starts, and nothing in them is of use any more.
+    fn erase(&self, ranges: &[KeyRange]) -> Result<(), StoreError>;
 
     /// What is kept.
     fn usage(&self) -> KvUsage;

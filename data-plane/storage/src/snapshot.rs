@@ -159,7 +159,9 @@ impl Installer {
         let generation = encode_number(u64::from(self.generation));
         batch.put(&keys::generation(self.shard.id), &generation);
         batch.delete_range(&old.all());
-        self.shard.replace(loaded, || batch.commit())?;
+        let deleted = [old.all()];
+        self.shard
+            .replace(loaded, || shared.commit_deleting(batch, &deleted))?;
         self.finished = true;
         writing.committed = Some(applied);
         // One store keeps the order of its batches, so what survives from here on is either nothing
@@ -167,7 +169,7 @@ impl Installer {
         shared.kv.flush()?;
         writing.durable = Some(applied);
         writing.oldest_window = None;
-        shared.reclaim(vec![old.all()])
+        shared.reclaim(deleted.into())
     }
 }
 

@@ -36,7 +36,7 @@ use std::{
 };
 
 use highwater_broker::Refusal;
-use highwater_proto::{ErrorCode, ids::ShardId};
+use highwater_proto::{ErrorCode, ids::ShardId, limits::ERASURES_MAX};
 use parking_lot::Mutex;
 
 pub(crate) use load::Loaded;
@@ -45,7 +45,7 @@ pub(crate) use value::{decode_applied, decode_number, encode_applied, encode_num
 
 use crate::{
     keys::{self, KeyRange},
-    kv::{Kv, KvUsage},
+    kv::{Batch, Kv, KvUsage},
     log::LogId,
 };
 
@@ -112,8 +112,8 @@ pub struct Store {
 /// What all shards of a node share.
 pub(crate) struct Shared {
     pub kv: Arc<dyn Kv>,
-    /// Ranges that were deleted, and whose bytes may still lie on the disk.
-    erased: Mutex<Vec<KeyRange>>,
+    /// Held while erasures are noted and struck out, so that none is struck out that has just grown.
+    erasures: Mutex<()>,
     pub counts: Counts,
 }
 
@@ -168,7 +168,7 @@ impl Store {
         }
         let shared = Shared {
             kv,
-            erased: Mutex::default(),
+            erasures: Mutex::default(),
             counts: Counts::default(),
         };
         Ok(Store {
@@ -201,17 +201,26 @@ impl Store {
         durable.into_iter().collect()
     }
 
-    /// Removes what was deleted or trimmed so far from the disk for good. It rewrites the files
-    /// around it, so it is for erasure on request; otherwise compaction gets there in time.
-    pub fn compact_erased(&self) -> Result<(), StoreError> {
-        let ranges = std::mem::take(&mut *self.shared.erased.lock());
-        for (at, range) in ranges.iter().enumerate() {
-            if let Err(error) = self.shared.kv.erase(range) {
-                self.shared.erased.lock().extend_from_slice(&ranges[at..]);
-                return Err(error);
-            }
+    /// Removes what was deleted or trimmed so far from the disk for good, also what was before a
+    /// restart. It rewrites the files around it, so it is for now and then, or on request. Returns
+    /// the number of ranges.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written. What was not erased stays noted.
+    pub fn compact_erased(&self) -> Result<usize, StoreError> {
+        let mut count = 0;
+        let mut from = keys::erasures().start;
+        loop {
+            let ranges = self.shared.erasures_from(&from)?;
+            let Some(last) = ranges.last() else {
+                return Ok(count);
+            };
+            from = keys::erasure(&last.start);
+            from.push(0);
+            self.shared.kv.erase(&ranges)?;
+            self.shared.strike_out(&ranges)?;
+            count += ranges.len();
         }
-        Ok(())
     }
 
     /// Numbers for metrics.
@@ -231,19 +240,53 @@ impl Store {
 }
 
 impl Shared {
+    /// Makes a set of changes, after which these ranges are of no use any more: with it, it is noted
+    /// that they are to be erased.
+    pub fn commit_deleting(
+        &self,
+        mut batch: Box<dyn Batch + '_>,
+        deleted: &[KeyRange],
+    ) -> Result<(), StoreError> {
+        for range in deleted.iter().filter(|range| range.start < range.end) {
+            batch.put(&keys::erasure(&range.start), &range.end);
+        }
+        let _noting = self.erasures.lock();
+        batch.commit()
+    }
+
     /// Gives the room of deleted ranges back, once their deletion is durable.
     pub fn reclaim(&self, ranges: Vec<KeyRange>) -> Result<(), StoreError> {
         for range in &ranges {
             self.kv.reclaim(range)?;
         }
-        let mut erased = self.erased.lock();
-        erased.extend(ranges);
-        if erased.len() > highwater_proto::limits::ERASED_RANGES_MAX {
-            // One wide range says the same and takes longer to erase.
-            let start = erased.iter().map(|r| r.start.clone()).min();
-            let end = erased.iter().map(|r| r.end.clone()).max();
-            *erased = start.zip(end).map(|(s, e)| s..e).into_iter().collect();
-        }
         Ok(())
+    }
+
+    /// The next ranges to erase, by their starts.
+    fn erasures_from(&self, from: &[u8]) -> Result<Vec<KeyRange>, StoreError> {
+        let mut noted = self.kv.iterate(keys::erasures());
+        let mut more = noted.seek(from)?;
+        let mut ranges = Vec::new();
+        while more && ranges.len() < ERASURES_MAX {
+            let Some(start) = keys::erasure_start(noted.key()) else {
+                return Err(StoreError::Corrupted("the key of an erasure".to_owned()));
+            };
+            ranges.push(start.to_vec()..noted.value().to_vec());
+            more = noted.next()?;
+        }
+        Ok(ranges)
+    }
+
+    /// Ranges that were erased need not be again. One that has grown meanwhile stays noted.
+    fn strike_out(&self, erased: &[KeyRange]) -> Result<(), StoreError> {
+        let _noting = self.erasures.lock();
+        let mut batch = self.kv.batch();
+        for range in erased {
+            let key = keys::erasure(&range.start);
+            if self.kv.get(&key)?.is_some_and(|end| end == range.end) {
+                batch.delete(&key);
+            }
+        }
+        batch.commit()
     }
 }

@@ -73,3 +73,12 @@ fn shards_and_generations_do_not_overlap() {
     assert!(!generations_from(ShardId(1), 1).contains(&key(2, 1)));
     assert!(!generations_from(ShardId(1), 1).contains(&generation(ShardId(1))));
 }
+
+#[test]
+fn an_erasure_is_read_back_and_lies_beside_the_shards() {
+    let range = Prefix::new(ShardId(7), 3).blocks(TopicId(u64::MAX));
+    let key = erasure(&range.start);
+    assert!(erasures().contains(&key));
+    assert_eq!(erasure_start(&key), Some(&range.start[..]));
+    assert!(!erasures().contains(&format()));
+}

@@ -92,7 +92,7 @@ impl Kv for MemoryKv {
         Ok(())
     }
 
-    fn erase(&self, _range: &KeyRange) -> Result<(), StoreError> {
+    fn erase(&self, _ranges: &[KeyRange]) -> Result<(), StoreError> {
         Ok(())
     }
 

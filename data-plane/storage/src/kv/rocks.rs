@@ -27,14 +27,15 @@ use rocksdb::{
 use super::{Batch, Kv, KvIterator, KvUsage};
 use crate::{keys::KeyRange, store::StoreError};
 
-/// Bytes of cached blocks, when the node's configuration does not say.
-pub const CACHE_BYTES_DEFAULT: usize = 64 << 20;
 /// Bytes of one file that compaction writes: also the unit in which deleted ranges give room back
 /// without being rewritten.
 const FILE_BYTES: u64 = 64 << 20;
 /// Checkpoints that are merged into the first level at once.
 const CHECKPOINTS_MERGED: usize = 8;
 const MOVE_ON_AFTER_S: u64 = 24 * 3_600;
+/// Ranges up to which each is rewritten for itself. More are rewritten with what lies between them,
+/// once, where one by one the same files would be rewritten over and over.
+const REWRITES_MAX: usize = 16;
 
 /// An open RocksDB folder.
 pub struct RocksKv {
@@ -141,18 +142,28 @@ impl Kv for RocksKv {
             .map_err(error)
     }
 
-    fn erase(&self, range: &KeyRange) -> Result<(), StoreError> {
+    fn erase(&self, ranges: &[KeyRange]) -> Result<(), StoreError> {
         // Once more: where `reclaim` took a file that held the deletion and not one below it that
         // held the data, the data is there again.
         let mut batch = self.batch();
-        batch.delete_range(range);
+        for range in ranges {
+            batch.delete_range(range);
+        }
         batch.commit()?;
         self.flush()?;
         let mut options = CompactOptions::default();
         options.set_exclusive_manual_compaction(false);
         options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
-        self.db
-            .compact_range_opt(Some(&range.start), Some(&range.end), &options);
+        let rewrite = |start: &[u8], end: &[u8]| {
+            self.db.compact_range_opt(Some(start), Some(end), &options);
+        };
+        if ranges.len() <= REWRITES_MAX {
+            for range in ranges {
+                rewrite(&range.start, &range.end);
+            }
+        } else if let Some(end) = ranges.iter().map(|r| &r.end).max() {
+            rewrite(&ranges[0].start, end);
+        }
         Ok(())
     }
 

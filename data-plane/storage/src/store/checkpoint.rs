@@ -78,7 +78,7 @@ impl ShardStore {
         batch.write_idempotency_keys(&mut writing);
         batch.write_descriptions();
         let (bytes, mut deleted) = (batch.bytes, batch.deleted);
-        batch.batch.commit()?;
+        self.shared.commit_deleting(batch.batch, &deleted)?;
         self.inner.write().frozen = None;
         writing.committed = Some(frozen.applied);
         deleted.append(&mut writing.unflushed);

@@ -61,9 +61,13 @@ fn from_text(text: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
         .collect()
 }
 
+fn sample(release: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/samples/store_{release}.hex"))
+}
+
 #[test]
-fn the_first_format_is_written_and_read_as_it_was() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/store_v1.hex");
+fn the_format_is_written_as_it_was() {
+    let path = sample("v1_erasures");
     let world = sample_store();
     let kv = world.disk.memory().unwrap();
     let written = to_text(&kv.contents());
@@ -75,10 +79,19 @@ fn the_first_format_is_written_and_read_as_it_was() {
         written, frozen,
         "the encoding changed: give it a new version"
     );
+    is_read(&frozen);
+}
 
+/// Before it was noted on disk what is to be erased.
+#[test]
+fn a_store_without_erasures_is_read() {
+    is_read(&fs::read_to_string(sample("v1")).unwrap());
+}
+
+fn is_read(frozen: &str) {
     let kv = Arc::new(MemoryKv::default());
     let mut batch = kv.batch();
-    for (key, value) in from_text(&frozen) {
+    for (key, value) in from_text(frozen) {
         batch.put(&key, &value);
     }
     batch.commit().unwrap();
