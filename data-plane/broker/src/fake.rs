@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::{
     handle::{
-        FeedPage, FeedSeek, GapReason, LastValuesPage, PageLimits, Publish, ReadRequest,
+        FeedGap, FeedPage, FeedSeek, GapReason, LastValuesPage, PageLimits, Publish, ReadRequest,
         ShardHandle, ShardQueues, TopicGap, TopicPage, WriteRequest,
     },
     refusal::Refusal,
@@ -377,45 +377,56 @@ impl Store {
         position: u64,
         limits: PageLimits,
     ) -> FeedPage {
-        let (slices, is_cut) = page(self.feed(project, filters, position), limits);
+        let (mut slices, is_cut) = page(self.feed(project, filters, position), limits);
         let end = self.state.next_position();
-        let next_position = match slices.last() {
+        let mut next_position = match slices.last() {
             Some(last) if is_cut => last.end_position(),
             _ => end.max(position),
         };
+        // Gaps come before records: one that lies behind a record is for the next page.
+        let mut topic_gaps = self.topic_gaps(project, filters, position..next_position);
+        if let Some(first) = slices.first() {
+            let first = first.segment.base_position + first.start as u64;
+            let late = topic_gaps.iter().filter(|gap| gap.positions.0 >= first);
+            if let Some(cut) = late.map(|gap| gap.positions.0).min() {
+                slices.retain(|slice| slice.end_position() <= cut);
+                next_position = cut;
+            }
+            topic_gaps.retain(|gap| gap.positions.0 < first);
+        }
         FeedPage {
+            at_end: next_position >= end,
             next_position,
-            at_end: !is_cut,
             gap: (position < self.floor).then_some((position, self.floor)),
-            topic_gaps: self.topic_gaps(project, filters, position..next_position),
+            topic_gaps,
             slices,
         }
     }
 
-    /// Topics that had records at these positions, and have lost them.
+    /// Topics whose last lost record was at one of these positions.
     fn topic_gaps(
         &self,
         project: ProjectId,
         filters: &[TopicFilter],
         positions: std::ops::Range<u64>,
-    ) -> Vec<TopicGap> {
+    ) -> Vec<FeedGap> {
         let topics = self.state.matching(project, filters, None);
         let gap = |topic: &Topic| {
             let id = topic.identity.id;
-            let mut segments = self.segments.iter().filter(|s| s.topic.id == id);
-            let lost = segments.find(|s| s.end_position() > positions.start)?;
-            let slice = Slice::from_position(lost.clone(), positions.start)?;
-            let requested = lost.base_offset + slice.start as u64;
-            let is_here = lost.base_position + (slice.start as u64) < positions.end;
-            (requested < topic.first_offset && is_here).then(|| TopicGap {
+            let mut of_topic = self.segments.iter().filter(|s| s.topic.id == id);
+            let lost = of_topic.rfind(|s| s.base_offset < topic.first_offset)?;
+            let retained = topic.first_offset.min(lost.end_offset());
+            let end = lost.base_position + (retained - lost.base_offset);
+            let start = lost.base_position.max(positions.start);
+            (start < end && positions.contains(&start)).then(|| FeedGap {
                 topic: topic.identity.name.clone(),
-                id,
-                requested,
-                first_available: topic.first_offset,
+                positions: (start, end),
                 reason: GapReason::Retention,
             })
         };
-        topics.filter_map(gap).collect()
+        let mut gaps: Vec<FeedGap> = topics.filter_map(gap).collect();
+        gaps.sort_by_key(|gap| gap.positions);
+        gaps
     }
 
     fn seek(&self, project: ProjectId, filters: &[TopicFilter], to: FeedSeek) -> u64 {

@@ -287,8 +287,20 @@ pub struct FeedPage {
     pub at_end: bool,
     /// The page begins after positions that are gone: the one asked for, and the first available.
     pub gap: Option<(u64, u64)>,
-    /// Topics on this page that have lost records before what is returned.
-    pub topic_gaps: Vec<TopicGap>,
+    /// Topics that have lost records, all of them before the first record of the page.
+    pub topic_gaps: Vec<FeedGap>,
+}
+
+/// A topic's part in a feed that is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedGap {
+    /// The topic.
+    pub topic: TopicName,
+    /// Positions that are gone: the first of them, and the one after the last. The feed goes on from
+    /// there.
+    pub positions: (u64, u64),
+    /// Why.
+    pub reason: GapReason,
 }
 
 /// The last records of some topics.

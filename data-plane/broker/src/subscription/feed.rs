@@ -9,7 +9,7 @@ use super::{CursorScope, RawGap, Step, cut_page, not_of_this_subscription};
 use crate::{
     broker::Broker,
     catalogue::Project,
-    cursor::{Cursor, FeedPosition, TopicCursor},
+    cursor::{Cursor, FeedPosition},
     from::From,
     handle::{FeedSeek, GapReason, PageLimits, ReadRequest, ShardHandle},
     refusal::Result,
@@ -252,20 +252,11 @@ impl Part {
                 reason: GapReason::Retention,
             });
         }
-        gaps.extend(page.topic_gaps.into_iter().map(|gap| {
-            let cursor = |next_offset| {
-                Cursor::Topic(TopicCursor {
-                    shard: self.shard.id(),
-                    topic: gap.id,
-                    next_offset,
-                })
-            };
-            RawGap {
-                requested: cursor(gap.requested),
-                first_available: cursor(gap.first_available),
-                topic: Some(gap.topic),
-                reason: gap.reason,
-            }
+        gaps.extend(page.topic_gaps.into_iter().map(|gap| RawGap {
+            topic: Some(gap.topic),
+            requested: Cursor::Feed(vec![self.place_at(gap.positions.0)]),
+            first_available: Cursor::Feed(vec![self.place_at(gap.positions.1)]),
+            reason: gap.reason,
         }));
         self.position = page.next_position;
         self.near_tail = page.at_end;

@@ -3,8 +3,7 @@
 use std::{collections::BinaryHeap, sync::Arc};
 
 use highwater_broker::{
-    cursor::NO_TOPIC,
-    handle::{FeedPage, GapReason, LastValuesPage, PageLimits, TopicGap},
+    handle::{FeedGap, FeedPage, GapReason, LastValuesPage, PageLimits},
     segment::{Segment, TopicIdentity},
 };
 use highwater_proto::{
@@ -59,7 +58,8 @@ impl ShardStore {
     /// Reads records of all topics of a project that match one of the filters, from a position on.
     ///
     /// A topic's gap is on the page that passes the last record the topic has lost, so a reader that
-    /// goes on from page to page is told of it once.
+    /// goes on from page to page is told of it once. Gaps stand before all records of their page: one
+    /// that is met behind a record ends the page, so that its cursor is a place where nothing was missed.
     pub fn read_feed(
         &self,
         project: ProjectId,
@@ -284,6 +284,16 @@ impl RunTopic {
     }
 }
 
+/// What a page takes of a run.
+enum Admitted {
+    /// The records from this offset on.
+    From(u64),
+    /// No record: none is wanted, or none is left.
+    Nothing,
+    /// Nothing yet: it begins with a gap, and gaps come before records.
+    NextPage,
+}
+
 /// What became of a record.
 enum Lookup {
     /// It is in this segment.
@@ -303,7 +313,7 @@ struct FeedRead<'a> {
     position: u64,
     page: PageBuilder,
     gap: Option<(u64, u64)>,
-    gaps: Vec<TopicGap>,
+    gaps: Vec<FeedGap>,
     topics: FxHashMap<TopicId, (RunTopic, bool)>,
     /// The block that was read last of each topic.
     blocks: FxHashMap<TopicId, Block>,
@@ -347,9 +357,16 @@ impl FeedRead<'_> {
     fn memory(&mut self, segments: &[Arc<Segment>], reached: u64) -> Result<bool, StoreError> {
         for segment in segments {
             let run = Run::of(segment, 0, segment.count());
-            let Some(first) = self.admit(&run)? else {
-                self.position = segment.end_position();
-                continue;
+            let first = match self.admit(&run)? {
+                Admitted::From(offset) => offset,
+                Admitted::Nothing => {
+                    self.position = segment.end_position();
+                    continue;
+                }
+                Admitted::NextPage => {
+                    self.position = self.position.max(segment.base_position);
+                    return Ok(false);
+                }
             };
             let taken = match self.page.is_full() {
                 true => first,
@@ -365,9 +382,8 @@ impl FeedRead<'_> {
         Ok(true)
     }
 
-    /// The first offset of a run that is wanted and retained; nothing when there is none. Takes note
-    /// of what is gone.
-    fn admit(&mut self, run: &Run) -> Result<Option<u64>, StoreError> {
+    /// What of a run is wanted and retained. Takes note of what is gone.
+    fn admit(&mut self, run: &Run) -> Result<Admitted, StoreError> {
         let start = run.base_offset + self.position.saturating_sub(run.base_position);
         if !self.topics.contains_key(&run.topic) {
             let topic = self.shard.run_topic(self.project, run.topic)?;
@@ -377,7 +393,7 @@ impl FeedRead<'_> {
         }
         let (topic, wanted) = &self.topics[&run.topic];
         if !wanted {
-            return Ok(None);
+            return Ok(Admitted::Nothing);
         }
         let (name, lost_before, reason) = match topic {
             RunTopic::Live(identity, first_offset, _) => {
@@ -387,26 +403,24 @@ impl FeedRead<'_> {
                 let end = tombstone.next_offset;
                 (&tombstone.name, end, GapReason::Deleted)
             }
-            RunTopic::Deleted(None) => return Ok(None),
+            RunTopic::Deleted(None) => return Ok(Admitted::Nothing),
         };
-        let retained = start.max(lost_before);
+        let retained = start.max(lost_before).min(run.end_offset());
         if start < lost_before && run.end_offset() >= lost_before {
-            let (id, first_available) = match reason {
-                GapReason::Retention => (run.topic, lost_before),
-                GapReason::Deleted => {
-                    let now = self.shard.topic(self.project, name);
-                    now.map_or((NO_TOPIC, 0), |topic| (topic.id, topic.first_offset))
-                }
-            };
-            self.gaps.push(TopicGap {
+            if !self.page.is_empty() {
+                return Ok(Admitted::NextPage);
+            }
+            let position_of = |offset| run.base_position + (offset - run.base_offset);
+            self.gaps.push(FeedGap {
                 topic: name.clone(),
-                id,
-                requested: start,
-                first_available,
+                positions: (position_of(start), position_of(retained)),
                 reason,
             });
         }
-        Ok((retained < run.end_offset()).then_some(retained))
+        Ok(match retained < run.end_offset() {
+            true => Admitted::From(retained),
+            false => Admitted::Nothing,
+        })
     }
 
     /// Reads the records of a run. Returns false when the page ends before its last one; the
@@ -415,8 +429,13 @@ impl FeedRead<'_> {
         if self.page.is_full() {
             return Ok(false);
         }
-        let Some(mut offset) = self.admit(run)? else {
-            return Ok(true);
+        let mut offset = match self.admit(run)? {
+            Admitted::From(offset) => offset,
+            Admitted::Nothing => return Ok(true),
+            Admitted::NextPage => {
+                self.position = self.position.max(run.base_position);
+                return Ok(false);
+            }
         };
         while offset < run.end_offset() {
             match self.segment(run, offset, prefix)? {

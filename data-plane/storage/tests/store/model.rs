@@ -280,6 +280,12 @@ impl Run {
             let shard = self.world.shard();
             let page = shard.read_feed(PROJECT, &filters, at, limits).unwrap();
             found.extend(records(&page.slices));
+            for gap in &page.topic_gaps {
+                prop_assert!(at <= gap.positions.0 && gap.positions.0 < gap.positions.1);
+                let first = page.slices.first();
+                let first = first.map(|s| s.segment.base_position + s.start as u64);
+                prop_assert!(first.is_none_or(|first| gap.positions.1 <= first));
+            }
             told.extend(page.topic_gaps);
             if let Some((requested, first)) = page.gap {
                 prop_assert!(requested == at && first > at);
