@@ -112,3 +112,29 @@ pub const HTTP2_STREAMS_MAX: u32 = 1_024;
 pub const HTTP2_RESETS_MAX: usize = 64;
 /// Bytes of one request's headers.
 pub const HEADER_BYTES_MAX: usize = 32 << 10;
+
+/// Append requests of one shard that may be on their way to one peer.
+pub const APPENDS_IN_FLIGHT_MAX: usize = 64;
+/// Append requests of one leader that wait for a replica to take them.
+pub const APPEND_QUEUE_MAX: usize = 64;
+/// Log entries of one append request.
+pub const APPEND_ENTRIES_MAX: u64 = 256;
+/// Connections of peers that are shaking hands at the same time.
+pub const PEER_HANDSHAKES_MAX: usize = 64;
+/// Reads of one shard that may be at the disk at once.
+pub const DISK_READS_MAX: usize = 16;
+/// Callers that wait for one round of a shard's frontier.
+pub const FRONTIER_QUEUE_MAX: usize = 16_384;
+/// Bytes of log that a node keeps for replicas that were away; one that needs more gets a snapshot.
+pub const LOG_BYTES_KEPT_MAX: u64 = 512 << 20;
+/// Changes of shards that wait for the writer of a node's log.
+pub const LOG_QUEUE_MAX: usize = 4_096;
+/// Used files of the log that are kept to be used again.
+pub const LOG_SPARES_MAX: usize = 2;
+/// Runs of durable log entries whose order is remembered, to let the oldest leave memory first. Beyond it
+/// entries leave early.
+pub const LOG_CACHE_RUNS_MAX: usize = 64 << 10;
+/// Segments of records not yet checkpointed that one page of a feed looks at.
+pub const FEED_SEGMENTS_MAX: usize = 65_536;
+/// Topics whose retention is looked at under one lock.
+pub const RETENTION_TOPICS_MAX: usize = 1_024;

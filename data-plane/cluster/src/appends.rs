@@ -7,7 +7,7 @@
 use std::{collections::VecDeque, io, sync::Arc};
 
 use futures_util::{StreamExt, stream};
-use highwater_proto::{ErrorCode, cluster as wire};
+use highwater_proto::{ErrorCode, cluster as wire, limits::APPEND_QUEUE_MAX};
 use openraft::raft::{AppendEntriesRequest, StreamAppendError};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -20,9 +20,6 @@ use crate::{
     requests::{refusal, refused},
     task::Tasks,
 };
-
-/// Requests of one stream that wait for Raft to take them.
-const QUEUE_MAX: usize = 64;
 
 type Request = AppendEntriesRequest<Types>;
 
@@ -40,7 +37,7 @@ impl AppendSession {
         tasks: &Tasks,
         connection: CancellationToken,
     ) -> AppendSession {
-        let (requests, queue) = mpsc::channel(QUEUE_MAX);
+        let (requests, queue) = mpsc::channel(APPEND_QUEUE_MAX);
         let over = connection.child_token();
         let session_over = over.clone();
         tasks.spawn("appends", async move {

@@ -9,7 +9,7 @@ use highwater_broker::{
 use highwater_proto::{
     cluster as wire,
     ids::{NodeId, ShardId},
-    limits::SHARD_QUEUE_MAX,
+    limits::{APPEND_ENTRIES_MAX, SHARD_QUEUE_MAX, SHARDS_MAX},
 };
 use highwater_storage::{
     disk::Disk,
@@ -390,7 +390,7 @@ fn check(config: &ClusterConfig) -> Result<(), StartError> {
     if !ids.contains_key(&config.node.0) {
         return invalid("this node is not one of the members");
     }
-    if config.shards == 0 || config.shards > highwater_proto::limits::SHARDS_MAX {
+    if config.shards == 0 || config.shards > SHARDS_MAX {
         return invalid("a cluster has between 1 and 1024 shards");
     }
     Ok(())
@@ -454,7 +454,7 @@ fn raft_config(name: &str, members: usize) -> Arc<Config> {
         max_in_snapshot_log_to_keep: u64::MAX >> 1,
         replication_lag_threshold: u64::MAX >> 1,
         install_snapshot_timeout: 600_000,
-        max_payload_entries: 256,
+        max_payload_entries: APPEND_ENTRIES_MAX,
         ..Config::default()
     };
     Arc::new(config.validate().expect("a valid configuration"))

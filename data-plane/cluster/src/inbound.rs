@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use highwater_proto::{
     ErrorCode, cluster as wire,
     ids::ShardId,
-    limits::{PEER_QUEUE_MAX, PEER_REQUESTS_MAX},
+    limits::{PEER_HANDSHAKES_MAX, PEER_QUEUE_MAX, PEER_REQUESTS_MAX},
 };
 use parking_lot::Mutex;
 use prost::Message;
@@ -35,8 +35,6 @@ use crate::{
 const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection on which nothing comes for so long, not even pings, is dead.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
-/// Connections that are shaking hands at the same time.
-const HANDSHAKES_MAX: usize = 64;
 /// Bytes of one write to the socket, about.
 const WRITE_BYTES: usize = 256 << 10;
 
@@ -55,7 +53,7 @@ pub struct Inbound {
 impl Inbound {
     /// Takes connections until the node stops.
     pub async fn run(self: Arc<Inbound>, transport: Arc<dyn Transport>) {
-        let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+        let handshakes = Arc::new(Semaphore::new(PEER_HANDSHAKES_MAX));
         loop {
             let permit = handshakes.clone().acquire_owned().await;
             let handshake = match transport.accept().await {

@@ -8,7 +8,10 @@ use std::{
 
 use highwater_broker::catalogue::Retention;
 use highwater_proto::{
-    cluster as wire, ids::ProjectId, limits::CHECKPOINT_BYTES, names::TopicName,
+    cluster as wire,
+    ids::ProjectId,
+    limits::{CHECKPOINT_BYTES, LOG_BYTES_KEPT_MAX},
+    names::TopicName,
 };
 use highwater_storage::{
     background,
@@ -51,7 +54,7 @@ impl Default for Sizes {
             log: LogOptions::default(),
             checkpoint_bytes: CHECKPOINT_BYTES,
             checkpoint_interval: Duration::from_secs(30),
-            log_bytes_kept: 512 << 20,
+            log_bytes_kept: LOG_BYTES_KEPT_MAX,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, Stream, StreamExt};
-use highwater_proto::{cluster as wire, ids::ShardId};
+use highwater_proto::{cluster as wire, ids::ShardId, limits::APPENDS_IN_FLIGHT_MAX};
 use openraft::{
     AnyError, OptionalSend, RaftNetworkFactory, RaftNetworkV2,
     base::{BoxFuture, BoxStream},
@@ -28,8 +28,6 @@ use crate::{
 
 type Rpc = RPCError<Types>;
 
-/// Append requests of one shard that may be on their way to one peer.
-const APPENDS_IN_FLIGHT_MAX: usize = 64;
 /// How long one chunk of a snapshot may take: the peer writes it to disk before it answers.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -10,16 +10,14 @@ use highwater_broker::{
     handle::{ReadRequest, Reply},
     refusal::{Refusal, Result},
 };
-use highwater_proto::ErrorCode;
+use highwater_proto::{
+    ErrorCode,
+    limits::{DISK_READS_MAX, FRONTIER_QUEUE_MAX},
+};
 use highwater_storage::store::ReadError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::{Blocking, replica::Replica, task::Tasks};
-
-/// Reads of one shard that may be at the disk at once.
-const DISK_READS_MAX: usize = 16;
-/// Callers that wait for one round of the frontier.
-const FRONTIER_QUEUE_MAX: usize = 16_384;
 
 /// The task behind the read queue of one shard.
 pub struct Reads {

@@ -2,10 +2,9 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::shard::Memory;
+use highwater_proto::limits::LOG_CACHE_RUNS_MAX;
 
-/// Most items remembered. Beyond it entries leave memory early, which bounds the queue itself.
-const ITEMS_MAX: usize = 64 << 10;
+use super::shard::Memory;
 
 /// The durable entries that are in memory, as runs in the order they became durable. Some may have left already.
 #[derive(Default)]
@@ -36,7 +35,7 @@ impl CacheQueue {
     /// Frees at least `excess` bytes if there is that much, and returns how much it was.
     pub(super) fn evict(&mut self, excess: u64) -> u64 {
         let mut freed = 0;
-        while freed < excess || self.items.len() > ITEMS_MAX {
+        while freed < excess || self.items.len() > LOG_CACHE_RUNS_MAX {
             let Some(item) = self.items.pop_front() else {
                 break;
             };

@@ -3,7 +3,8 @@
 use std::hash::{BuildHasher, RandomState};
 
 use highwater_proto::limits::{
-    APPEND_BYTES_MAX, LOG_CACHE_BYTES_MAX, LOG_SEGMENT_BYTES, SHARD_QUEUE_BYTES_MAX,
+    APPEND_BYTES_MAX, LOG_CACHE_BYTES_MAX, LOG_QUEUE_MAX, LOG_SEGMENT_BYTES, LOG_SPARES_MAX,
+    SHARD_QUEUE_BYTES_MAX,
 };
 
 /// Un-durable bytes are counted in units of this many, rounded up.
@@ -36,9 +37,9 @@ impl Default for LogOptions {
             segment_bytes: LOG_SEGMENT_BYTES,
             cache_bytes_max: LOG_CACHE_BYTES_MAX,
             waiting_bytes_max: SHARD_QUEUE_BYTES_MAX,
-            queue_max: 4_096,
+            queue_max: LOG_QUEUE_MAX,
             batch_bytes_max: APPEND_BYTES_MAX,
-            spare_segments_max: 2,
+            spare_segments_max: LOG_SPARES_MAX,
             // The standard library seeds each of these from the system's randomness.
             salt_seed: RandomState::new().hash_one("highwater log"),
         }

@@ -8,7 +8,7 @@ use highwater_broker::{
 };
 use highwater_proto::{
     ids::{ProjectId, TopicId},
-    limits::FEED_CHUNKS_MAX,
+    limits::{FEED_CHUNKS_MAX, FEED_SEGMENTS_MAX},
     names::TopicFilter,
 };
 use rustc_hash::FxHashMap;
@@ -26,9 +26,6 @@ use crate::{
     keys::{Key, Prefix},
     kv::KvIterator,
 };
-
-/// Pending segments that one page looks at.
-const SEGMENTS_MAX: usize = 65_536;
 
 /// Where the records are that come next.
 enum Place {
@@ -164,7 +161,7 @@ impl ShardStore {
             let segments = table.feed(project);
             let first = segments.partition_point(|s| s.end_position() <= position);
             for segment in &segments[first..] {
-                if wanted.len() >= records_max.max(1) || looked_at == SEGMENTS_MAX {
+                if wanted.len() >= records_max.max(1) || looked_at == FEED_SEGMENTS_MAX {
                     return Place::Memory(wanted, segment.base_position, false);
                 }
                 looked_at += 1;

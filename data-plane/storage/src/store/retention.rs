@@ -6,15 +6,12 @@ use highwater_broker::{catalogue::Retention, segment::Segment};
 use highwater_proto::{
     cluster::TopicTrim,
     ids::{ProjectId, TopicId},
-    limits::TRIM_TOPICS_MAX,
+    limits::{RETENTION_TOPICS_MAX, TRIM_TOPICS_MAX},
     names::TopicName,
 };
 
 use super::{ShardStore, StoreError, disk_topic::DiskTopic};
 use crate::block::Block;
-
-/// Topics that are copied out of the state under one lock.
-const BATCH_TOPICS: usize = 1_024;
 
 /// What decides about one topic.
 struct Candidate {
@@ -50,7 +47,7 @@ impl ShardStore {
         let mut trims = Vec::new();
         let mut looks = 0;
         while looks < TRIM_TOPICS_MAX && !round.is_empty() {
-            let left = round.len().saturating_sub(BATCH_TOPICS);
+            let left = round.len().saturating_sub(RETENTION_TOPICS_MAX);
             for topic in self.candidates(&round.split_off(left)) {
                 let retention = policy(topic.project, &topic.name);
                 if !retention.is_limited() || topic.first_offset == topic.next_offset {
