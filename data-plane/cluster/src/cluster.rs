@@ -155,9 +155,14 @@ impl Cluster {
             let (forwarded_tx, forwarded) = mpsc::channel(SHARD_QUEUE_MAX);
             let shard_store = store.shard(shard)?;
             tail.reset(shard_store.next_position());
-            let machine = Machine::new(shard_store.clone(), tail.clone(), metrics.clone());
+            let machine = Machine::new(
+                shard_store.clone(),
+                tail.clone(),
+                metrics.clone(),
+                config.blocking,
+            );
             let log_store = LogStore::new(log.shard(shard));
-            let network = Network::new(shard, links.clone());
+            let network = Network::new(shard, links.clone(), config.blocking);
             let raft_config = raft_config(&config.name, config.members.len());
             let raft = Raft::new(config.node.0, raft_config, network, log_store, machine)
                 .await
@@ -172,6 +177,7 @@ impl Cluster {
                 forwarded: forwarded_tx,
                 metrics: metrics.clone(),
                 slumber: Slumber::default(),
+                blocking: config.blocking,
             }));
             handles.push(handle);
             queues.push((shard_queues, forwarded));

@@ -68,3 +68,21 @@ pub enum Blocking {
     /// Where it is, for a simulation, in which nothing blocks.
     Inline,
 }
+
+impl Blocking {
+    /// Does work that may wait for the disk, without holding up the thread that asks for it. What is
+    /// no longer waited for is finished all the same, and its result is dropped where it was made.
+    async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        match self {
+            Blocking::Inline => work(),
+            Blocking::Threads => match tokio::task::spawn_blocking(work).await {
+                Ok(result) => result,
+                Err(ended) => match ended.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // The runtime ends, and this task with it.
+                    Err(_) => std::future::pending().await,
+                },
+            },
+        }
+    }
+}

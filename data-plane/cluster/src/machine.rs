@@ -15,6 +15,7 @@ use openraft::{
 };
 
 use crate::{
+    Blocking,
     metrics::Metrics,
     raft::{
         LeaderId, LogId, Member, Outcome, SnapshotMeta, Stored, Types, log_id_from_log,
@@ -41,15 +42,23 @@ pub struct Machine {
     store: Arc<ShardStore>,
     tail: Arc<Tail>,
     metrics: Arc<Metrics>,
+    blocking: Blocking,
 }
 
 impl Machine {
-    /// Applies to the store and then shows the tail's readers.
-    pub fn new(store: Arc<ShardStore>, tail: Arc<Tail>, metrics: Arc<Metrics>) -> Machine {
+    /// Applies to the store and then shows the tail's readers. Snapshots are made and installed
+    /// where `blocking` says.
+    pub fn new(
+        store: Arc<ShardStore>,
+        tail: Arc<Tail>,
+        metrics: Arc<Metrics>,
+        blocking: Blocking,
+    ) -> Machine {
         Machine {
             store,
             tail,
             metrics,
+            blocking,
         }
     }
 
@@ -120,11 +129,12 @@ impl RaftStateMachine<Types> for Machine {
         let last = meta
             .last_log_id
             .as_ref()
+            .map(log_id_to_log)
             .ok_or_else(|| io::Error::other("an empty snapshot"))?;
         let membership = stored_to_bytes(&meta.last_membership);
-        installer
-            .finish(log_id_to_log(last), Some(membership))
-            .map_err(io::Error::other)?;
+        let install = move || installer.finish(last, Some(membership));
+        let installed = self.blocking.run(install).await;
+        installed.map_err(io::Error::other)?;
         self.tail.reset(self.store.next_position());
         Ok(())
     }
@@ -133,7 +143,9 @@ impl RaftStateMachine<Types> for Machine {
         if self.store.checkpointed().is_none() {
             return Ok(None);
         }
-        let snapshot = self.store.snapshot().map_err(io::Error::other)?;
+        let store = self.store.clone();
+        let snapshot = self.blocking.run(move || store.snapshot()).await;
+        let snapshot = snapshot.map_err(io::Error::other)?;
         let last_membership = match snapshot.membership() {
             None => Stored::default(),
             Some(bytes) => stored_from_bytes(&bytes).map_err(io::Error::other)?,

@@ -207,14 +207,7 @@ impl Maintenance {
                         .due_trims(now_ms, &|p, t| retention(p, t))
                         .map(|due| (now_ms, due))
                 };
-                let due = match self.blocking {
-                    Blocking::Inline => look(),
-                    Blocking::Threads => match tokio::task::spawn_blocking(look).await {
-                        Ok(due) => due,
-                        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-                    },
-                };
-                match due {
+                match self.blocking.run(look).await {
                     Ok((_, topics)) if topics.is_empty() => {}
                     Ok((time_ms, topics)) => trim(replica, time_ms, topics).await,
                     Err(error) => {

@@ -16,6 +16,7 @@ use openraft::{
 };
 
 use crate::{
+    Blocking,
     frame::Kind,
     link::{Link, LinkError},
     links::Links,
@@ -35,12 +36,17 @@ const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Network {
     shard: ShardId,
     links: Arc<Links>,
+    blocking: Blocking,
 }
 
 impl Network {
-    /// The network of a shard over these links.
-    pub fn new(shard: ShardId, links: Arc<Links>) -> Network {
-        Network { shard, links }
+    /// The network of a shard over these links. Snapshots are read where `blocking` says.
+    pub fn new(shard: ShardId, links: Arc<Links>, blocking: Blocking) -> Network {
+        Network {
+            shard,
+            links,
+            blocking,
+        }
     }
 }
 
@@ -52,6 +58,7 @@ impl RaftNetworkFactory<Types> for Network {
             shard: self.shard,
             target,
             link: self.links.get(target),
+            blocking: self.blocking,
         }
     }
 }
@@ -62,6 +69,8 @@ pub struct Peer {
     target: u64,
     /// None for a node this one was not told about.
     link: Option<Arc<Link>>,
+    /// Where snapshots are read.
+    blocking: Blocking,
 }
 
 impl Peer {
@@ -225,7 +234,13 @@ impl Peer {
             .call(Kind::SnapshotBegin, &begin, CHUNK_TIMEOUT)
             .await?;
         loop {
-            let chunk = data.next_chunk().map_err(|error| {
+            let read = move || {
+                let chunk = data.next_chunk();
+                (data, chunk)
+            };
+            let chunk;
+            (data, chunk) = self.blocking.run(read).await;
+            let chunk = chunk.map_err(|error| {
                 StreamingError::Network(NetworkError::new(&AnyError::new(&error)))
             })?;
             let Some(pairs) = chunk else {

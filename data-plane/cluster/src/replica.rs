@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use crate::{
+    Blocking,
     frame::Kind,
     hibernation::Slumber,
     links::Links,
@@ -49,6 +50,8 @@ pub struct Replica {
     pub metrics: Arc<Metrics>,
     /// Whether it rests.
     pub slumber: Slumber,
+    /// Where blocking work runs.
+    pub blocking: Blocking,
 }
 
 /// A write that came from another node. If this one does not lead the shard it is refused, so that

@@ -12,7 +12,7 @@ use highwater_proto::{
     ids::{ProjectId, ShardId, TopicId},
     names::TopicName,
 };
-use highwater_storage::snapshot::Installer;
+use highwater_storage::{snapshot::Installer, store::StoreError};
 use openraft::{
     Snapshot,
     raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest},
@@ -56,8 +56,12 @@ pub async fn answer(
         Kind::Heartbeat => heartbeat(body, replica).await.map(|m| frame.answer(&m)),
         Kind::Vote => vote(body, replica).await.map(|m| frame.answer(&m)),
         Kind::TransferLeader => transfer(body, replica).await.map(|m| frame.answer(&m)),
-        Kind::SnapshotBegin => begin_snapshot(body, replica, receiving).map(|m| frame.answer(&m)),
-        Kind::SnapshotChunk => add_chunk(body, replica, receiving).map(|m| frame.answer(&m)),
+        Kind::SnapshotBegin => begin_snapshot(body, replica, receiving)
+            .await
+            .map(|m| frame.answer(&m)),
+        Kind::SnapshotChunk => add_chunk(body, replica, receiving)
+            .await
+            .map(|m| frame.answer(&m)),
         Kind::SnapshotEnd => end_snapshot(replica, receiving)
             .await
             .map(|m| frame.answer(&m)),
@@ -268,41 +272,54 @@ async fn transfer(body: Bytes, replica: &Replica) -> Result<wire::Blank> {
     Ok(wire::Blank {})
 }
 
-fn begin_snapshot(
+async fn begin_snapshot(
     body: Bytes,
     replica: &Replica,
     receiving: &Mutex<FxHashMap<ShardId, Receiving>>,
 ) -> Result<wire::Blank> {
     let begin: wire::SnapshotBegin = decode(body)?;
     let membership = membership_from_wire(begin.membership.unwrap_or_default());
+    let store = replica.store.clone();
+    // Waits for a checkpoint that is being written.
+    let installer = replica.blocking.run(move || store.install()).await;
     let snapshot = Receiving {
         vote: vote_from_wire(begin.vote.unwrap_or_default()),
         meta: SnapshotMeta {
             last_log_id: begin.last.map(log_id_from_wire),
             last_membership: Stored::new(begin.membership_log_id.map(log_id_from_wire), membership),
         },
-        installer: replica.store.install(),
+        installer,
     };
     tracing::info!(shard = %replica.id, "receiving a snapshot");
-    receiving.lock().insert(replica.id, snapshot);
+    let abandoned = receiving.lock().insert(replica.id, snapshot);
+    if let Some(abandoned) = abandoned {
+        replica.blocking.run(move || drop(abandoned)).await;
+    }
     Ok(wire::Blank {})
 }
 
-fn add_chunk(
+/// Chunks come one after the other, each when the one before was answered. While one is written the
+/// snapshot is out of the table, so that no lock is held for it.
+async fn add_chunk(
     body: Bytes,
     replica: &Replica,
     receiving: &Mutex<FxHashMap<ShardId, Receiving>>,
 ) -> Result<wire::Blank> {
     let chunk: wire::SnapshotChunk = decode(body)?;
-    let mut receiving = receiving.lock();
-    let snapshot = receiving.get_mut(&replica.id);
-    let snapshot = snapshot.ok_or_else(|| unavailable("no snapshot was begun"))?;
+    let snapshot = receiving.lock().remove(&replica.id);
+    let mut snapshot = snapshot.ok_or_else(|| unavailable("no snapshot was begun"))?;
     let pairs = chunk
         .pairs
         .into_iter()
         .map(|pair| (pair.key, pair.value))
         .collect();
-    snapshot.installer.add(pairs).map_err(unavailable)?;
+    let add = move || {
+        snapshot.installer.add(pairs)?;
+        Ok::<_, StoreError>(snapshot)
+    };
+    let snapshot = replica.blocking.run(add).await.map_err(unavailable)?;
+    // One that was begun meanwhile takes its place.
+    receiving.lock().entry(replica.id).or_insert(snapshot);
     Ok(wire::Blank {})
 }
 
