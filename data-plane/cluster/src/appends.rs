@@ -95,7 +95,8 @@ async fn run(
         let (answer, failed) = match result {
             Ok(result) => (frame.answer(&to_wire(&result)), result.is_err()),
             Err(fatal) => {
-                let refusal = refusal(ErrorCode::Unavailable, &fatal.to_string());
+                tracing::debug!(shard = %replica.id, error = %fatal, "cannot append");
+                let refusal = refusal(ErrorCode::Unavailable, "the shard has stopped on this node");
                 (refused(&frame, refusal), true)
             }
         };

@@ -110,7 +110,7 @@ pub enum StartError {
 /// A node that takes part.
 pub struct Cluster {
     node: NodeId,
-    replicas: Vec<Arc<Replica>>,
+    pub(crate) replicas: Vec<Arc<Replica>>,
     handles: Vec<ShardHandle>,
     links: Arc<Links>,
     maintenance: Maintenance,

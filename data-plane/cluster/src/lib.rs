@@ -43,6 +43,8 @@ mod raft;
 mod reads;
 mod replica;
 mod requests;
+#[cfg(test)]
+mod stage;
 mod succession;
 mod task;
 mod transport;

@@ -97,7 +97,10 @@ impl Replica {
         self.metrics.read_index_rounds.inc();
         match self.raft.get_read_log_id(ReadPolicy::ReadIndex).await {
             Ok((read, _)) => Ok(log_id_to_wire(read.log_id())),
-            Err(error) => Err(no_leader(error.to_string())),
+            Err(error) => {
+                tracing::debug!(shard = %self.id, %error, "no read index");
+                Err(no_leader("a majority did not confirm the shard's leader"))
+            }
         }
     }
 
@@ -119,7 +122,10 @@ impl Replica {
         let wait = self.raft.wait(Some(left));
         match wait.applied_index_at_least(Some(index), "frontier").await {
             Ok(_) => Ok(self.tail.next_position()),
-            Err(error) => Err(no_leader(format!("this replica is behind: {error}"))),
+            Err(error) => {
+                tracing::debug!(shard = %self.id, %error, "behind the leader");
+                Err(no_leader("this node is behind the shard's leader"))
+            }
         }
     }
 
@@ -139,7 +145,8 @@ impl Replica {
                     .await
                     .map_err(|error| {
                         self.wake();
-                        no_leader(error.to_string())
+                        tracing::debug!(shard = %self.id, %error, "no read index from the leader");
+                        no_leader("the shard's leader did not answer")
                     })?;
                 Ok(answer.index.unwrap_or_default().index)
             }

@@ -131,7 +131,7 @@ pub fn queue(frame: &Frame, replica: &Replica) -> Result<Queued> {
 
 /// The answer to a write, once its outcome is known.
 pub async fn answer_write(frame: Frame, replica: &Replica, queued: Result<Queued>) -> Frame {
-    let stopped = |_| unavailable("the shard stopped");
+    let stopped = |_| interrupted();
     let answer = match queued {
         Ok(Queued::Publish(outcomes)) => {
             let outcomes = outcomes.await.map_err(stopped).flatten();
@@ -201,17 +201,28 @@ pub fn append_from_wire(body: Bytes) -> io::Result<AppendEntriesRequest<Types>> 
 }
 
 fn decode<T: Message + Default>(body: Bytes) -> Result<T> {
-    let invalid = |error: prost::DecodeError| {
-        Refusal::new(
-            ErrorCode::InvalidRequest,
-            format!("the request cannot be decoded: {error}"),
-        )
-    };
-    T::decode(body).map_err(invalid)
+    T::decode(body).map_err(|error| {
+        tracing::debug!(%error, "a peer's request cannot be decoded");
+        Refusal::new(ErrorCode::InvalidRequest, "the request cannot be decoded")
+    })
 }
 
+/// What a peer is told when this replica fails; it may tell its client. Why is for this node's log.
 fn unavailable(error: impl std::fmt::Display) -> Refusal {
-    Refusal::new(ErrorCode::Unavailable, error.to_string())
+    tracing::debug!(%error, "cannot do what a peer asks");
+    Refusal::new(
+        ErrorCode::Unavailable,
+        "the shard does not work on this node",
+    )
+}
+
+/// Nobody can say whether it was done.
+fn interrupted() -> Refusal {
+    Refusal::new(ErrorCode::Unavailable, "the shard stopped on its leader")
+}
+
+fn no_snapshot() -> Refusal {
+    Refusal::new(ErrorCode::Unavailable, "no snapshot was begun here")
 }
 
 async fn heartbeat(body: Bytes, replica: &Replica) -> Result<wire::AppendResponse> {
@@ -307,7 +318,7 @@ async fn add_chunk(
 ) -> Result<wire::Blank> {
     let chunk: wire::SnapshotChunk = decode(body)?;
     let snapshot = receiving.lock().remove(&replica.id);
-    let mut snapshot = snapshot.ok_or_else(|| unavailable("no snapshot was begun"))?;
+    let mut snapshot = snapshot.ok_or_else(no_snapshot)?;
     let pairs = chunk
         .pairs
         .into_iter()
@@ -328,7 +339,7 @@ async fn end_snapshot(
     receiving: &Mutex<FxHashMap<ShardId, Receiving>>,
 ) -> Result<wire::SnapshotResponse> {
     let snapshot = receiving.lock().remove(&replica.id);
-    let snapshot = snapshot.ok_or_else(|| unavailable("no snapshot was begun"))?;
+    let snapshot = snapshot.ok_or_else(no_snapshot)?;
     let data = Snapshot {
         meta: snapshot.meta,
         snapshot: SnapshotData::Received(Box::new(snapshot.installer)),
@@ -441,3 +452,6 @@ pub fn outcome_from_wire(outcome: wire::PublishOutcome) -> Result<Published> {
         })),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -191,7 +191,8 @@ impl Writes {
             .client_write_ff(proposal, Some(responder))
             .await;
         if let Err(fatal) = sent {
-            work.refuse(&stopped(fatal));
+            tracing::debug!(shard, error = %fatal, "cannot propose");
+            work.refuse(&stopped());
             return None;
         }
         drop(proposing);
@@ -207,8 +208,11 @@ impl Writes {
             }
             // Not appended: this node leads no longer, or not for sure.
             Ok(Err(ClientWriteError::ForwardToLeader(_))) => return Some(work),
-            Ok(Err(error)) => work.refuse(&unknown(error)),
-            Err(_) => work.refuse(&unknown("the shard stopped")),
+            Ok(Err(error)) => {
+                tracing::debug!(shard, %error, "a proposal has no outcome");
+                work.refuse(&unknown());
+            }
+            Err(_) => work.refuse(&unknown()),
         }
         None
     }
@@ -230,7 +234,8 @@ async fn forward(replica: &Replica, link: &Link, work: Work) -> Option<Work> {
                 let outcomes = response.outcomes.into_iter().map(outcome_from_wire);
                 batch.finish(outcomes.collect());
             } else {
-                batch.refuse(&unknown("the leader answered something else"));
+                tracing::error!(%shard, "the leader answered more or fewer publishes than it was sent");
+                batch.refuse(&unknown());
             }
         }
         Work::Delete(deletion) => {
@@ -255,8 +260,11 @@ async fn forward(replica: &Replica, link: &Link, work: Work) -> Option<Work> {
 fn retry_or_refuse(work: Work, error: LinkError) -> Option<Work> {
     let refusal = match error {
         LinkError::Refused { refusal, .. } => refusal_from_wire(refusal),
-        error if error.has_no_side_effects() => no_leader(error.to_string()),
-        error => unknown(error),
+        error if error.has_no_side_effects() => no_leader("the shard's leader cannot be reached"),
+        error => {
+            tracing::debug!(%error, "a forwarded write has no outcome");
+            unknown()
+        }
     };
     match refusal.code() {
         ErrorCode::NoLeader | ErrorCode::Draining => Some(work),
@@ -267,14 +275,13 @@ fn retry_or_refuse(work: Work, error: LinkError) -> Option<Work> {
     }
 }
 
-fn unknown(error: impl std::fmt::Display) -> Refusal {
-    let message = format!("the outcome is not known: {error}");
-    Refusal::new(ErrorCode::Unavailable, message).retry_after_ms(200)
+/// Nobody can say whether it was done.
+fn unknown() -> Refusal {
+    Refusal::new(ErrorCode::Unavailable, "the outcome is not known").retry_after_ms(200)
 }
 
-fn stopped(error: impl std::fmt::Display) -> Refusal {
-    let message = format!("the shard has stopped on this node: {error}");
-    Refusal::new(ErrorCode::NoLeader, message).retry_after_ms(500)
+fn stopped() -> Refusal {
+    no_leader("the shard has stopped on this node").retry_after_ms(500)
 }
 
 fn local_work(request: WriteRequest) -> Work {
