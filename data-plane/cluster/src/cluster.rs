@@ -24,7 +24,7 @@ use tokio::{sync::mpsc, time};
 use crate::{
     Blocking, Clock,
     frame::VERSION,
-    health::{Health, ShardHealth},
+    health::{Doubt, Health, ShardHealth},
     hibernation::{Slumber, hibernate_forever},
     inbound::Inbound,
     link::LinkTask,
@@ -177,6 +177,7 @@ impl Cluster {
                 forwarded: forwarded_tx,
                 metrics: metrics.clone(),
                 slumber: Slumber::default(),
+                doubt: Doubt::default(),
                 blocking: config.blocking,
             }));
             handles.push(handle);
@@ -277,12 +278,14 @@ impl Cluster {
     /// How this node sees the cluster now.
     pub fn health(&self) -> Health {
         let shard = |replica: &Arc<Replica>| {
+            let is_cut_off = replica.look_whether_cut_off();
             let metrics = replica.raft.metrics();
             let metrics = metrics.borrow_watched();
             ShardHealth {
                 shard: replica.id,
                 leader: metrics.current_leader.map(NodeId),
                 is_leader: metrics.current_leader == Some(replica.node),
+                is_cut_off,
                 is_asleep: replica.is_asleep(),
                 last: metrics.last_log_index.unwrap_or_default(),
                 committed: metrics.cluster_committed.map_or(0, |id| id.index),

@@ -19,6 +19,7 @@ use tokio::{
 use crate::{
     Blocking,
     frame::Kind,
+    health::Doubt,
     hibernation::Slumber,
     links::Links,
     metrics::Metrics,
@@ -50,6 +51,8 @@ pub struct Replica {
     pub metrics: Arc<Metrics>,
     /// Whether it rests.
     pub slumber: Slumber,
+    /// Whether it is in doubt about its leader.
+    pub doubt: Doubt,
     /// Where blocking work runs.
     pub blocking: Blocking,
 }

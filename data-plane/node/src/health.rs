@@ -12,7 +12,7 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use highwater_cluster::{Cluster, Health as ClusterHealth};
+use highwater_cluster::{Cluster, Health as ClusterHealth, ShardHealth};
 use parking_lot::Mutex;
 use prometheus_client::{encoding::text, registry::Registry};
 
@@ -174,9 +174,14 @@ fn shards(cluster: &ClusterHealth) -> Found {
     {
         return Found::Failing(format!("shard {shard} has stopped: {why}"));
     }
-    match cluster.shards.iter().filter(|s| s.leader.is_none()).count() {
-        0 => Found::Well,
-        without => Found::Failing(format!("{without} of {all} have no leader")),
+    let count =
+        |is_so: fn(&ShardHealth) -> bool| cluster.shards.iter().filter(|s| is_so(s)).count();
+    match (count(|s| s.leader.is_none()), count(|s| s.is_cut_off)) {
+        (0, 0) => Found::Well,
+        (0, cut_off) => {
+            Found::Failing(format!("{cut_off} of {all} are cut off from most replicas"))
+        }
+        (without, _) => Found::Failing(format!("{without} of {all} have no leader")),
     }
 }
 
@@ -202,7 +207,6 @@ fn metrics(registry: &Registry) -> axum::response::Response {
 
 #[cfg(test)]
 mod tests {
-    use highwater_cluster::ShardHealth;
     use highwater_proto::ids::{NodeId, ShardId};
 
     use super::*;
@@ -212,6 +216,7 @@ mod tests {
             shard: ShardId(shard),
             leader: Some(NodeId(1)),
             is_leader: true,
+            is_cut_off: false,
             is_asleep: false,
             last: 7,
             committed: 7,
@@ -247,6 +252,12 @@ mod tests {
             report.text(false),
             "[-] storage: writing has stopped on this node: no space left on device\n\
              [-] shards: 1 of 2 have no leader\nnot ready\n"
+        );
+        cluster.shards[1].leader = Some(NodeId(1));
+        cluster.shards[1].is_cut_off = true;
+        assert_eq!(
+            shards(&cluster),
+            Found::Failing("1 of 2 are cut off from most replicas".into())
         );
         cluster.shards[0].stopped = Some("a defect".into());
         assert_eq!(
