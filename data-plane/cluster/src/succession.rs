@@ -99,3 +99,50 @@ async fn is_lost_to_most(replica: &Replica, members: &[u64], lost: u64) -> bool 
     // This node has lost it too.
     lost_it.count() + 1 > members.len() / 2
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stage::{Stage, until};
+
+    /// A leader's heartbeats go over the connections that the leader opened, which stay whole in these
+    /// tests: so no time-out of Raft plays a part in them.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn one_broken_connection_alone_changes_nothing() {
+        let stage = Stage::start(3).await;
+        let (leader, [follower, third]) = stage.parts().await;
+        let (alone, witness) = (stage.replica(follower), stage.replica(third));
+        until("the witness sees the leader", || {
+            witness.links.is_up(leader) && alone.links.is_up(third)
+        })
+        .await;
+        stage.cut(follower, leader);
+        until("the connection is broken", || !alone.links.is_up(leader)).await;
+        let members: Vec<u64> = alone.raft.voter_ids().collect();
+        assert!(!is_lost_to_most(alone, &members, leader).await);
+        succeed(alone.clone(), leader).await;
+        assert_eq!(alone.metrics.election_hints.get(), 0);
+        assert_eq!(alone.leader(), Some(leader));
+        stage.heal();
+        until("it is whole again", || alone.links.is_up(leader)).await;
+        assert_eq!(alone.leader(), Some(leader));
+        stage.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn peers_that_both_lost_the_leader_elect_at_once() {
+        let stage = Stage::start(3).await;
+        let (leader, [follower, third]) = stage.parts().await;
+        let hints = |node| stage.replica(node).metrics.election_hints.get();
+        stage.cut(follower, leader);
+        stage.cut(third, leader);
+        until("one of them leads", || {
+            let leads = |node| stage.replica(node).is_leader();
+            leads(follower) || leads(third)
+        })
+        .await;
+        assert!(hints(follower) + hints(third) > 0);
+        assert_eq!(hints(leader), 0);
+        stage.stop().await;
+    }
+}
