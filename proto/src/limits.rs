@@ -121,6 +121,10 @@ pub const APPEND_QUEUE_MAX: usize = 64;
 pub const APPEND_ENTRIES_MAX: u64 = 256;
 /// Connections of peers that are shaking hands at the same time.
 pub const PEER_HANDSHAKES_MAX: usize = 64;
+/// The first frame on a connection of a peer, in bytes: until it is checked, anybody may have sent it.
+pub const PEER_HELLO_BYTES_MAX: usize = 4 << 10;
+/// Longest name of a cluster, in bytes.
+pub const CLUSTER_NAME_BYTES_MAX: usize = 256;
 /// Reads of one shard that may be at the disk at once.
 pub const DISK_READS_MAX: usize = 16;
 /// Callers that wait for one round of a shard's frontier.

@@ -9,7 +9,7 @@ use highwater_broker::{
 use highwater_proto::{
     cluster as wire,
     ids::{NodeId, ShardId},
-    limits::{APPEND_ENTRIES_MAX, SHARD_QUEUE_MAX, SHARDS_MAX},
+    limits::{APPEND_ENTRIES_MAX, CLUSTER_NAME_BYTES_MAX, SHARD_QUEUE_MAX, SHARDS_MAX},
 };
 use highwater_storage::{
     disk::Disk,
@@ -218,6 +218,7 @@ impl Cluster {
         let inbound = Arc::new(Inbound {
             node: config.node.0,
             cluster: config.name.clone(),
+            peers: self.links.iter().map(|link| link.peer().0).collect(),
             replicas: self.replicas.clone(),
             tasks: self.tasks.clone(),
         });
@@ -398,6 +399,9 @@ fn check(config: &ClusterConfig) -> Result<(), StartError> {
     }
     if !ids.contains_key(&config.node.0) {
         return invalid("this node is not one of the members");
+    }
+    if config.name.len() > CLUSTER_NAME_BYTES_MAX {
+        return invalid("the name of a cluster has at most 256 bytes");
     }
     if config.shards == 0 || config.shards > SHARDS_MAX {
         return invalid("a cluster has between 1 and 1024 shards");

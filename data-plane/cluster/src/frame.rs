@@ -9,7 +9,7 @@
 use std::io;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use highwater_proto::{ids::ShardId, limits::PEER_FRAME_BYTES_MAX};
+use highwater_proto::ids::ShardId;
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -115,17 +115,18 @@ impl Frame {
         buffer.put_slice(&self.body);
     }
 
-    /// Takes one frame off the front of the buffer, if it is all there.
+    /// Takes one frame off the front of the buffer, if it is all there. It has at most so many bytes
+    /// behind its length.
     ///
     /// # Errors
     /// `InvalidData` for a frame that is too long, too short or of an unknown kind: the peer speaks
     /// something else, and the connection must go.
-    pub fn decode(buffer: &mut BytesMut) -> io::Result<Option<Frame>> {
+    pub fn decode(buffer: &mut BytesMut, bytes_max: usize) -> io::Result<Option<Frame>> {
         if buffer.len() < 4 {
             return Ok(None);
         }
         let length = u32::from_be_bytes(buffer[..4].try_into().expect("4 bytes")) as usize;
-        if !(HEADER_BYTES - 4..=PEER_FRAME_BYTES_MAX).contains(&length) {
+        if !(HEADER_BYTES - 4..=bytes_max).contains(&length) {
             let message = format!("a frame of {length} bytes");
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
@@ -155,21 +156,24 @@ impl Frame {
 pub struct Reader<R> {
     io: R,
     buffer: BytesMut,
+    /// Longer frames are refused before there is room made for them.
+    pub frame_bytes_max: usize,
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
-    /// A reader with an empty buffer.
-    pub fn new(io: R) -> Reader<R> {
+    /// A reader with an empty buffer, of frames up to this length.
+    pub fn new(io: R, frame_bytes_max: usize) -> Reader<R> {
         Reader {
             io,
             buffer: BytesMut::with_capacity(64 << 10),
+            frame_bytes_max,
         }
     }
 
     /// The next frame, or nothing at the end of the stream. Safe to cancel.
     pub async fn next(&mut self) -> io::Result<Option<Frame>> {
         loop {
-            if let Some(frame) = Frame::decode(&mut self.buffer)? {
+            if let Some(frame) = Frame::decode(&mut self.buffer, self.frame_bytes_max)? {
                 return Ok(Some(frame));
             }
             // Frames hold on to slices of the buffer, so a fresh one is taken when it runs out.
@@ -203,20 +207,22 @@ mod tests {
         frame().encode(&mut encoded);
         for length in 0..encoded.len() {
             let mut part = BytesMut::from(&encoded[..length]);
-            assert_eq!(Frame::decode(&mut part).unwrap(), None);
+            assert_eq!(Frame::decode(&mut part, 100).unwrap(), None);
         }
-        assert_eq!(Frame::decode(&mut encoded).unwrap(), Some(frame()));
+        assert_eq!(Frame::decode(&mut encoded, 100).unwrap(), Some(frame()));
         assert!(encoded.is_empty());
     }
 
     #[test]
     fn nonsense_is_refused_without_reading_it() {
-        for header in [[0, 0, 0, 1], [0xff; 4]] {
-            assert!(Frame::decode(&mut BytesMut::from(&header[..])).is_err());
+        for header in [[0, 0, 0, 1], [0, 0, 0, 101], [0xff; 4]] {
+            let mut header = BytesMut::from(&header[..]);
+            assert!(Frame::decode(&mut header, 100).is_err());
+            assert_eq!(header.capacity(), 4, "no room is made for it");
         }
         let mut encoded = BytesMut::new();
         frame().encode(&mut encoded);
         encoded[4] = 99;
-        assert!(Frame::decode(&mut encoded).is_err());
+        assert!(Frame::decode(&mut encoded, 100).is_err());
     }
 }

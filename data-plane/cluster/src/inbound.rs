@@ -10,7 +10,10 @@ use bytes::BytesMut;
 use highwater_proto::{
     ErrorCode, cluster as wire,
     ids::ShardId,
-    limits::{PEER_HANDSHAKES_MAX, PEER_QUEUE_MAX, PEER_REQUESTS_MAX},
+    limits::{
+        PEER_FRAME_BYTES_MAX, PEER_HANDSHAKES_MAX, PEER_HELLO_BYTES_MAX, PEER_QUEUE_MAX,
+        PEER_REQUESTS_MAX,
+    },
 };
 use parking_lot::Mutex;
 use prost::Message;
@@ -44,6 +47,8 @@ pub struct Inbound {
     pub node: u64,
     /// The cluster's name: a node of another cluster is turned away.
     pub cluster: String,
+    /// The other nodes. Nobody else is let in.
+    pub peers: Vec<u64>,
     /// The replicas of this node, by shard.
     pub replicas: Vec<Arc<Replica>>,
     /// Where the tasks run.
@@ -90,7 +95,7 @@ impl Inbound {
         io: BoxIo,
     ) -> io::Result<(Reader<tokio::io::ReadHalf<BoxIo>>, WriteHalf<BoxIo>)> {
         let (read, mut write) = tokio::io::split(io);
-        let mut reader = Reader::new(read);
+        let mut reader = Reader::new(read, PEER_HELLO_BYTES_MAX);
         let invalid = |message: String| io::Error::new(io::ErrorKind::InvalidData, message);
         let frame = match reader.next().await? {
             Some(frame) if frame.kind == Kind::Hello => frame,
@@ -109,6 +114,13 @@ impl Inbound {
                 "a call for node {node} of cluster {cluster}"
             )));
         }
+        if !self.peers.contains(&hello.node) {
+            let caller = hello.node;
+            return Err(invalid(format!(
+                "a call of node {caller}, which is no peer"
+            )));
+        }
+        reader.frame_bytes_max = PEER_FRAME_BYTES_MAX;
         let mut answer = BytesMut::new();
         frame.answer(&wire::Blank {}).encode(&mut answer);
         write.write_all(&answer).await?;
@@ -249,3 +261,6 @@ async fn write_answers(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use highwater_proto::{
     ErrorCode, cluster as wire,
     ids::{NodeId, ShardId},
-    limits::PEER_QUEUE_MAX,
+    limits::{PEER_FRAME_BYTES_MAX, PEER_QUEUE_MAX},
 };
 use parking_lot::Mutex;
 use prost::Message;
@@ -230,7 +230,7 @@ impl LinkTask {
     /// One connection, from hello to its end.
     async fn serve(&mut self, io: BoxIo) -> io::Result<()> {
         let (read, mut write) = tokio::io::split(io);
-        let mut reader = Reader::new(read);
+        let mut reader = Reader::new(read, PEER_FRAME_BYTES_MAX);
         let waiting: Arc<Mutex<FxHashMap<u64, oneshot::Sender<Frame>>>> = Arc::default();
         let mut hello = BytesMut::new();
         let frame = |id, kind, body| Frame {

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// How long anything may take before a test gives up: long, since a machine may be slow.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A cluster of nodes that are numbered from 1.
 pub struct Stage {
@@ -138,6 +138,12 @@ impl Stage {
             cluster.shutdown().await;
         }
     }
+}
+
+/// Waits for something that comes.
+pub async fn patiently<T>(something: impl Future<Output = T>) -> T {
+    let outcome = time::timeout(DEADLINE, something).await;
+    outcome.expect("it comes in time")
 }
 
 /// Waits for something to be so.
