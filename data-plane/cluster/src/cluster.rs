@@ -15,7 +15,7 @@ use highwater_storage::{
     disk::Disk,
     kv::Kv,
     log::{Log, LogError, LogWriter},
-    store::{Store, StoreError},
+    store::{ClaimError, Identity, Store, StoreError},
 };
 use openraft::{Config, SnapshotPolicy, async_runtime::WatchReceiver};
 use prometheus_client::registry::Registry;
@@ -99,6 +99,9 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error("cannot open the store: {0}")]
     Store(#[from] StoreError),
+    /// The data on disk is not this node's, or not of a cluster like this one.
+    #[error("{0}")]
+    Claim(#[from] ClaimError),
     /// A Raft group cannot be started.
     #[error("cannot start shard {0}: {1}")]
     Raft(ShardId, String),
@@ -127,9 +130,11 @@ impl Cluster {
         check(&config)?;
         let tasks = Tasks::default();
         let metrics = Arc::new(Metrics::default());
+        let store = Arc::new(Store::open(config.kv.clone())?);
+        // Before anything else is read: of another node it would be read as what it is not.
+        store.claim(&identity(&config))?;
         let (log, writer) = Log::open(config.log_disk.clone(), config.sizes.log.clone())?;
         let writer = start_writer(writer, config.blocking, &tasks);
-        let store = Arc::new(Store::open(config.kv.clone())?);
 
         let others = config.members.iter().filter(|m| m.id != config.node);
         let (links, link_tasks): (Vec<_>, Vec<_>) = others
@@ -407,6 +412,16 @@ fn check(config: &ClusterConfig) -> Result<(), StartError> {
         return invalid("a cluster has between 1 and 1024 shards");
     }
     Ok(())
+}
+
+fn identity(config: &ClusterConfig) -> Identity {
+    Identity {
+        cluster: config.name.clone(),
+        node: config.node,
+        shards: config.shards,
+        // Every node has every shard.
+        replication: config.members.len() as u32,
+    }
 }
 
 fn start_writer(

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::Path,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -9,8 +10,8 @@ use std::{
 use anyhow::Context as _;
 use highwater_broker::{Broker, catalogue::Retention};
 use highwater_cluster::{
-    Blocking, Cluster, ClusterConfig, PeerAddress, PeerTls, RetentionOf, Sizes, TcpTransport,
-    data_paths,
+    Blocking, Cluster, ClusterConfig, PeerAddress, PeerTls, RetentionOf, Sizes, StartError,
+    TcpTransport, data_paths,
 };
 use highwater_gateway::{Gateway, Options};
 use highwater_proto::limits;
@@ -81,7 +82,14 @@ impl Node {
         let late_broker = Arc::new(OnceLock::new());
         let cluster_config =
             cluster_config(&config, peer_listener, retention(late_broker.clone())).await?;
-        let cluster = Arc::new(Cluster::start(cluster_config).await?);
+        let cluster = Cluster::start(cluster_config).await;
+        let cluster = cluster.map_err(|error| match error {
+            StartError::Claim(_) => {
+                anyhow::anyhow!("{error} (data_dir is {})", config.data_dir.display())
+            }
+            error => error.into(),
+        });
+        let cluster = Arc::new(cluster?);
         let secret = config.secret_bytes();
         let broker = Arc::new(Broker::new(secret, catalogue, cluster.handles()));
         let broker = late_broker.get_or_init(|| broker).clone();
@@ -209,8 +217,14 @@ async fn cluster_config(
         }),
     };
     let (log, store) = data_paths(&config.data_dir);
+    let parent = config.data_dir.parent().map(Path::to_owned);
     let open = move || {
         std::fs::create_dir_all(&store)?;
+        // What is durable in a folder is lost with its name. Where the parent cannot be opened, somebody
+        // else has made the folder.
+        if let Some(Ok(parent)) = parent.map(std::fs::File::open) {
+            parent.sync_all()?;
+        }
         let disk = RealDisk::new(log)?;
         anyhow::Ok((disk, RocksKv::open(&store, limits::STORE_CACHE_BYTES)?))
     };
@@ -317,3 +331,6 @@ async fn sole_owner(mut cluster: Arc<Cluster>) -> Cluster {
         sleep(Duration::from_millis(5)).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

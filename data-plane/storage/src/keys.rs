@@ -38,11 +38,17 @@ mod family {
     pub const KEYED: u8 = 10;
     pub const TOMBSTONE: u8 = 11;
     pub const ERASURE: u8 = 12;
+    pub const IDENTITY: u8 = 13;
 }
 
 /// Where the node's format version is.
 pub fn format() -> Vec<u8> {
     beside(NODE, family::FORMAT)
+}
+
+/// Where it stands whose data this is.
+pub fn identity() -> Vec<u8> {
+    beside(NODE, family::IDENTITY)
 }
 
 /// Where a shard's current generation is, if it is not the first.

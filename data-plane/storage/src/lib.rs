@@ -34,4 +34,4 @@ pub mod snapshot;
 pub mod store;
 
 pub use snapshot::{Installer, ShardSnapshot};
-pub use store::{ReadError, ShardStore, Store, StoreError};
+pub use store::{ClaimError, Identity, ReadError, ShardStore, Store, StoreError};

@@ -11,13 +11,14 @@
 //! installed meanwhile.
 //!
 //! Reading order: `pending.rs`, `shard.rs`, `checkpoint.rs`, `page.rs`, `topic.rs`, `feed.rs`,
-//! `retention.rs`; `value.rs` and `feed_chunk.rs` are layouts.
+//! `retention.rs`, `identity.rs`; `value.rs` and `feed_chunk.rs` are layouts.
 
 mod checkpoint;
 mod disk_topic;
 mod feed;
 mod feed_chunk;
 mod feed_seek;
+mod identity;
 mod load;
 mod page;
 mod pending;
@@ -39,6 +40,7 @@ use highwater_broker::Refusal;
 use highwater_proto::{ErrorCode, ids::ShardId, limits::ERASURES_MAX};
 use parking_lot::Mutex;
 
+pub use identity::{ClaimError, Identity};
 pub(crate) use load::Loaded;
 pub use shard::{Applied, ShardStore};
 pub(crate) use value::{decode_applied, decode_number, encode_applied, encode_number};

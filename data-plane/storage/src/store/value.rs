@@ -11,11 +11,11 @@ use highwater_broker::{
     state::{Counters, Topic},
 };
 use highwater_proto::{
-    ids::{ProjectId, TopicId},
+    ids::{NodeId, ProjectId, TopicId},
     names::TopicName,
 };
 
-use super::StoreError;
+use super::{Identity, StoreError};
 use crate::log::LogId;
 
 /// The layout of every value here.
@@ -163,6 +163,28 @@ pub fn decode_tombstone(value: &[u8]) -> Result<Tombstone, StoreError> {
     Ok(Tombstone {
         next_offset: rest.get_u64_le(),
         name: get_name(rest).ok_or_else(|| damaged("a deleted topic's name"))?,
+    })
+}
+
+/// Whose data it is.
+pub fn encode_identity(identity: &Identity) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    out.put_u64_le(identity.node.0);
+    out.put_u32_le(identity.shards);
+    out.put_u32_le(identity.replication);
+    out.put_slice(identity.cluster.as_bytes());
+    out
+}
+
+/// Reads [`encode_identity`].
+pub fn decode_identity(value: &[u8]) -> Result<Identity, StoreError> {
+    let mut rest = open(value, 16, "the note whose data this is")?;
+    Ok(Identity {
+        node: NodeId(rest.get_u64_le()),
+        shards: rest.get_u32_le(),
+        replication: rest.get_u32_le(),
+        cluster: String::from_utf8(rest.to_vec())
+            .map_err(|_| damaged("the name of the data's cluster"))?,
     })
 }
 

@@ -6,6 +6,7 @@ mod damage;
 #[cfg(feature = "rocksdb")]
 mod erasure;
 mod idempotency;
+mod identity;
 mod last_values;
 mod load;
 mod model;

@@ -38,6 +38,14 @@ proptest! {
         let tombstone = Tombstone { name: topic.identity.name.clone(), next_offset: numbers[0] };
         prop_assert_eq!(decode_tombstone(&encode_tombstone(&tombstone)), Ok(tombstone));
         prop_assert_eq!(decode_number(&encode_number(numbers[0])), Ok(numbers[0]));
+
+        let identity = Identity {
+            cluster: topic.identity.name.to_string(),
+            node: NodeId(numbers[0]),
+            shards: numbers[1] as u32,
+            replication: numbers[2] as u32,
+        };
+        prop_assert_eq!(decode_identity(&encode_identity(&identity)), Ok(identity));
     }
 
     #[test]
@@ -51,5 +59,6 @@ proptest! {
         let _ = decode_applied(&bytes);
         let _ = decode_tombstone(&bytes);
         let _ = decode_number(&bytes);
+        let _ = decode_identity(&bytes);
     }
 }

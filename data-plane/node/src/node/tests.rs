@@ -1,0 +1,61 @@
+//! A node starts on its own data, and says what is wrong with other data.
+
+use std::{fs, path::Path};
+
+use super::*;
+
+fn config(folder: &Path, changes: &[(&str, &str)]) -> Config {
+    let mut text = r#"
+node = 1
+cluster = "production"
+cluster_secret = "0123456789abcdef"
+data_dir = "data"
+shards = 2
+catalogue = "catalogue.toml"
+[client]
+listen = "127.0.0.1:0"
+[peer]
+listen = "127.0.0.1:0"
+[peers]
+1 = "127.0.0.1:7400"
+"#
+    .to_owned();
+    for (from, to) in changes {
+        assert!(text.contains(from));
+        text = text.replace(from, to);
+    }
+    let path = folder.join("node.toml");
+    fs::write(&path, text).unwrap();
+    fs::write(folder.join("catalogue.toml"), "").unwrap();
+    Config::read(&path, std::iter::empty()).unwrap()
+}
+
+async fn start_and_stop(config: Config) -> anyhow::Result<()> {
+    let node = Node::start(config).await?;
+    let stop = CancellationToken::new();
+    stop.cancel();
+    node.run_until(stop).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn data_of_another_node_or_another_number_of_shards_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    start_and_stop(config(folder.path(), &[])).await.unwrap();
+    let peer = "1 = \"127.0.0.1:7400\"";
+    let other = "2 = \"127.0.0.1:7401\"";
+    let both = format!("{peer}\n{other}");
+    let cases: [(&[_], _); 4] = [
+        (&[("shards = 2", "shards = 3")], "shards: "),
+        (&[("\"production\"", "\"test\"")], "cluster: "),
+        (&[(peer, &both)], "peers: "),
+        (&[("node = 1", "node = 2"), (peer, other)], "node: "),
+    ];
+    for (changes, named) in cases {
+        let refused = start_and_stop(config(folder.path(), changes)).await;
+        let refused = format!("{:#}", refused.unwrap_err());
+        assert!(refused.starts_with(named), "{refused}");
+        let data = folder.path().join("data");
+        assert!(refused.contains(&data.display().to_string()), "{refused}");
+    }
+    start_and_stop(config(folder.path(), &[])).await.unwrap();
+}
