@@ -13,8 +13,9 @@ use highwater_broker::Broker;
 use highwater_proto::limits::{CONNECTIONS_MAX, HEADER_TIMEOUT_MS};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
-use crate::{grpc, http, metrics::Metrics, serve};
+use crate::{grpc, http, metrics::Metrics, sampling::Sampling, serve};
 
 /// Milliseconds since the Unix epoch.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -39,6 +40,10 @@ pub struct Options {
     pub drain_timeout: Duration,
     /// Subscribers of a node that stops are told to reconnect at different times within this.
     pub reconnect_spread: Duration,
+    /// Share of the publishes without a trace context that begin a trace, from 0 to 1.
+    pub trace_ratio: f64,
+    /// The W3C trace context of a span, if spans are collected.
+    pub traceparent_of: fn(&Span) -> Option<String>,
 }
 
 impl Default for Options {
@@ -52,6 +57,8 @@ impl Default for Options {
             connection_age_max: None,
             drain_timeout: Duration::from_secs(20),
             reconnect_spread: Duration::from_secs(5),
+            trace_ratio: 0.0,
+            traceparent_of: |_| None,
         }
     }
 }
@@ -70,6 +77,7 @@ impl Gateway {
         let door = Door {
             broker,
             clock,
+            sampling: Sampling::new(options.trace_ratio),
             options,
             metrics: Metrics::default(),
             reconnects: AtomicU64::new(0),
@@ -131,6 +139,7 @@ pub struct Door {
     pub(crate) broker: Arc<Broker>,
     pub(crate) clock: Clock,
     pub(crate) options: Options,
+    pub(crate) sampling: Sampling,
     pub(crate) metrics: Metrics,
     reconnects: AtomicU64,
 }

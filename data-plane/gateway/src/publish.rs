@@ -67,8 +67,9 @@ pub fn prepare<'a>(
     door: &'a Door,
     protocol: Protocol,
     principal: &Principal,
-    requests: Vec<PublishRequest>,
+    mut requests: Vec<PublishRequest>,
 ) -> Batch<'a> {
+    let span = span_of(door, &mut requests);
     let bytes = requests.iter().filter_map(|r| r.message.as_ref());
     let mut buffer = BytesMut::with_capacity(bytes.map(Message::encoded_len).sum());
     let mut batch = Batch {
@@ -77,7 +78,7 @@ pub fn prepare<'a>(
         project: principal.project.clone(),
         slots: Vec::with_capacity(requests.len()),
         groups: Vec::with_capacity(1),
-        span: span_of(&requests),
+        span,
     };
     let mut route = None;
     for request in requests {
@@ -394,16 +395,33 @@ fn hash(key: &str) -> Option<[u8; 16]> {
     (!key.is_empty()).then(|| half(blake3::hash(key.as_bytes())))
 }
 
-/// A span for a publish that its publisher wants to see in a trace, and none for any other.
-fn span_of(requests: &[PublishRequest]) -> Span {
+/// A span for a publish that its publisher wants to see in a trace, or that begins one here, and none for
+/// any other.
+fn span_of(door: &Door, requests: &mut [PublishRequest]) -> Span {
     let sampled = requests.iter().find_map(|request| {
         let traceparent = request.message.as_ref()?.traceparent.as_str();
         trace::is_sampled(traceparent).then_some((request, traceparent))
     });
     match sampled {
+        None if door.sampling.picks_one_of(requests.len()) => begin_trace(door, requests),
         None => Span::none(),
         Some((request, traceparent)) => {
             tracing::info_span!(target: trace::TARGET, "publish", topic = request.topic, traceparent)
         }
     }
+}
+
+/// Begins a trace at the first message that is in none. From here on the message carries it.
+fn begin_trace(door: &Door, requests: &mut [PublishRequest]) -> Span {
+    let mut publishes = requests
+        .iter_mut()
+        .filter_map(|request| Some((&request.topic, request.message.as_mut()?)));
+    let Some((topic, message)) = publishes.find(|(_, m)| m.traceparent.is_empty()) else {
+        return Span::none();
+    };
+    let span = tracing::info_span!(target: trace::TARGET, "publish", topic);
+    if let Some(traceparent) = (door.options.traceparent_of)(&span) {
+        message.traceparent = traceparent;
+    }
+    span
 }

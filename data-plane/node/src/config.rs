@@ -80,7 +80,7 @@ pub enum LogFormat {
 pub struct Traces {
     /// Base address of an OTLP/HTTP collector, such as `http://localhost:4318`.
     pub endpoint: String,
-    /// Share of traces that start here and are kept, from 0 to 1.
+    /// Share of the publishes without a trace context that begin a trace, from 0 to 1.
     pub sample_ratio: f64,
 }
 

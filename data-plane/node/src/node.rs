@@ -30,6 +30,7 @@ use crate::{
     metrics,
     shutdown::{self, Step},
     tasks::Tasks,
+    telemetry,
 };
 
 /// How often the catalogue's file is looked at: a revoked key is refused within a second.
@@ -98,6 +99,8 @@ impl Node {
         let options = Options {
             // The stop order has a timeout of its own for this.
             drain_timeout: config.shutdown_timeout,
+            trace_ratio: config.traces.as_ref().map_or(0.0, |t| t.sample_ratio),
+            traceparent_of: telemetry::traceparent_of,
             ..Options::default()
         };
         let gateway = Gateway::new(broker.clone(), clock::system(), options);

@@ -2,13 +2,14 @@
 //!
 //! Neither ever holds a payload or a secret: spans and events carry ids, names and counts.
 
-use opentelemetry::trace::TracerProvider as _;
+use opentelemetry::trace::{TraceContextExt as _, TracerProvider as _};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::{
     Resource,
     trace::{Sampler, SdkTracerProvider},
 };
-use tracing::Level;
+use tracing::{Level, Span};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::{
     EnvFilter, Layer as _,
     filter::{LevelFilter, ParseError, filter_fn},
@@ -93,12 +94,22 @@ fn provider(config: &Config, traces: &Traces) -> anyhow::Result<SdkTracerProvide
             config.node.to_string(),
         ))
         .build();
-    let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(traces.sample_ratio)));
+    // Which traces begin here is decided where they begin.
+    let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOn));
     Ok(SdkTracerProvider::builder()
         .with_resource(resource)
         .with_sampler(sampler)
         .with_batch_exporter(exporter)
         .build())
+}
+
+/// The W3C trace context (version 00) of a span that is collected.
+pub(crate) fn traceparent_of(span: &Span) -> Option<String> {
+    let context = span.context();
+    let span = context.span();
+    let span = span.span_context();
+    let (trace, id, flags) = (span.trace_id(), span.span_id(), span.trace_flags());
+    (span.is_valid() && span.is_sampled()).then(|| format!("00-{trace}-{id}-{flags:02x}"))
 }
 
 impl Telemetry {

@@ -74,7 +74,7 @@ impl Default for TracesFile {
     fn default() -> TracesFile {
         TracesFile {
             otlp_endpoint: String::new(),
-            sample_ratio: 1.0,
+            sample_ratio: 0.01,
         }
     }
 }

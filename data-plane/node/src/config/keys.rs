@@ -65,7 +65,7 @@ pub const KEYS: &[Key] = &[
     key("log.level", Text, "\"info\"", "What is logged: error, warn, info, debug, or a `tracing` filter for libraries too, such as info,highwater_cluster=debug."),
     key("log.format", Text, "\"json\"", "json, or text for people. Logs go to stderr and hold no payloads and no secrets."),
     optional("traces.otlp_endpoint", Text, "\"http://127.0.0.1:4318\"", "Base address of an OTLP/HTTP collector. Without it no traces are made."),
-    key("traces.sample_ratio", Float, "1.0", "Share of the traces begun here that are kept, from 0 to 1. A publish with a traceparent belongs to its trace and follows its sampling."),
+    key("traces.sample_ratio", Float, "0.01", "Share of the publishes without a traceparent that begin a trace here, from 0 to 1; of those that are handled together one at most. A publish with a traceparent belongs to its trace and follows its sampling."),
 ];
 
 impl Key {

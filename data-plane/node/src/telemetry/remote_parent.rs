@@ -1,5 +1,7 @@
 //! Continues a publisher's trace: a span with a field `traceparent` becomes a child of the span it names.
 
+use std::any::TypeId;
+
 use opentelemetry::{
     Context,
     trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState},
@@ -51,6 +53,14 @@ where
 
     fn on_close(&self, id: Id, ctx: layer::Context<'_, S>) {
         self.0.on_close(id, ctx);
+    }
+
+    unsafe fn downcast_raw(&self, id: TypeId) -> Option<*const ()> {
+        if id == TypeId::of::<Self>() {
+            return Some(std::ptr::from_ref(self).cast());
+        }
+        // SAFETY: what the inner layer points to lives in it, and so as long as this one.
+        unsafe { self.0.downcast_raw(id) }
     }
 }
 
@@ -130,6 +140,32 @@ mod tests {
         assert_eq!(trace("publish"), "0af7651916cd43dd8448eb211c80319c");
         assert_eq!(trace("propose"), trace("publish"));
         assert_ne!(trace("unrelated"), trace("publish"));
+    }
+
+    #[test]
+    fn a_trace_that_begins_here_is_continued_by_what_carries_it() {
+        let collected = Collected::default();
+        let provider = SdkTracerProvider::builder()
+            .with_simple_exporter(collected.clone())
+            .build();
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        let all = tracing_subscriber::filter::LevelFilter::INFO;
+        let layer = RemoteParent(layer).with_filter(all);
+        let subscriber = tracing_subscriber::registry().with(layer);
+        tracing::subscriber::with_default(subscriber, || {
+            let publish = tracing::info_span!("publish");
+            let traceparent = crate::telemetry::traceparent_of(&publish).unwrap();
+            let traceparent = traceparent.as_str();
+            drop(tracing::info_span!("propose", traceparent));
+        });
+        let spans = collected.0.lock().unwrap();
+        let span = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
+        let (publish, propose) = (span("publish"), span("propose"));
+        assert_eq!(publish.parent_span_id, SpanId::INVALID);
+        assert_eq!(propose.parent_span_id, publish.span_context.span_id());
+        let trace = publish.span_context.trace_id();
+        assert_eq!(propose.span_context.trace_id(), trace);
+        assert!(crate::telemetry::traceparent_of(&tracing::Span::none()).is_none());
     }
 
     #[test]

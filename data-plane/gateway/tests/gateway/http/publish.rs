@@ -2,6 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use highwater_broker::Refusal;
+use highwater_gateway::Options;
 use highwater_proto::ErrorCode;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -31,6 +32,31 @@ async fn a_raw_post_is_answered_with_the_publish_result() {
         assert!(result["cursor"].as_str().unwrap().len() <= 64);
         assert_eq!(result.as_object().unwrap().len(), 4);
     }
+}
+
+#[tokio::test]
+async fn a_share_of_the_posts_without_a_trace_begin_one_and_carry_it() {
+    const BEGUN: &str = "00-11111111111111111111111111111111-2222222222222222-01";
+    const OWN: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+    let options = Options {
+        trace_ratio: 0.5,
+        traceparent_of: |_| Some(BEGUN.to_owned()),
+        ..Options::default()
+    };
+    let stage = Stage::with(1, options, None).await;
+    for _ in 0..4 {
+        stage.publish("a", "hello").await;
+    }
+    // A context that is there stays, also one that is not sampled.
+    for _ in 0..2 {
+        let request = stage.post("/v1/messages/a", "hello");
+        expect(request.header("traceparent", OWN), StatusCode::CREATED).await;
+    }
+    let page = expect(stage.get("/v1/messages/a"), StatusCode::OK).await;
+    let records = page["records"].as_array().unwrap();
+    let traces = records.iter().map(|r| r["traceparent"].as_str());
+    let traces: Vec<_> = traces.map(Option::unwrap_or_default).collect();
+    assert_eq!(traces, [BEGUN, "", BEGUN, "", OWN, OWN]);
 }
 
 #[tokio::test]
