@@ -1,9 +1,10 @@
 //! Three nodes in one process, over real sockets and disks made of memory.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -14,7 +15,7 @@ use highwater_broker::{
     refusal::Result,
 };
 use highwater_cluster::{
-    Blocking, Cluster, ClusterConfig, PeerAddress, Sizes, TcpTransport, Transport,
+    Blocking, Cluster, ClusterConfig, Health, PeerAddress, Sizes, TcpTransport, Transport,
 };
 use highwater_proto::{
     ids::{NodeId, ProjectId, ShardId},
@@ -27,7 +28,8 @@ use highwater_storage::{
 use tokio::net::TcpListener;
 
 const PROJECT: ProjectId = ProjectId::from_bytes([1; 16]);
-const DEADLINE: Duration = Duration::from_secs(20);
+/// How long anything may take before a test gives up: long, since a machine may be slow.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What a node leaves behind when it stops.
 struct Disks {
@@ -114,15 +116,16 @@ impl Group {
         }
     }
 
+    /// Waits until every shard sleeps on every node. Under load one or another wakes again, so they
+    /// need not all be found asleep in the same moment.
     async fn wait_asleep(&self) {
-        let until = tokio::time::Instant::now() + DEADLINE;
-        let is_asleep = |node: &Node| {
-            let health = node.cluster.as_ref().unwrap().health();
-            health.shards.iter().all(|shard| shard.is_asleep)
-        };
-        while !self.nodes.iter().all(is_asleep) {
-            assert!(tokio::time::Instant::now() < until, "nobody rests");
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        for node in 0..self.nodes.len() {
+            for shard in 0..3 {
+                wait_for("nobody rests", || {
+                    self.health(node).shards[shard].is_asleep.then_some(())
+                })
+                .await;
+            }
         }
     }
 
@@ -146,9 +149,27 @@ impl Group {
         cluster.log().shard(ShardId(0)).live().start
     }
 
-    fn leader(&self, node: usize, shard: usize) -> usize {
-        let health = self.nodes[node].cluster.as_ref().unwrap().health();
-        health.shards[shard].leader.unwrap().0 as usize - 1
+    fn health(&self, node: usize) -> Health {
+        self.nodes[node].cluster.as_ref().unwrap().health()
+    }
+
+    /// Who leads a shard, as a node knows it. During a hand-over it knows of nobody for a moment.
+    async fn leader(&self, node: usize, shard: usize) -> usize {
+        let known = || self.health(node).shards[shard].leader;
+        let leader = wait_for("no leader", known).await;
+        leader.0 as usize - 1
+    }
+}
+
+/// Waits until there is something.
+async fn wait_for<T>(otherwise: &str, something: impl Fn() -> Option<T>) -> T {
+    let until = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        if let Some(something) = something() {
+            return something;
+        }
+        assert!(tokio::time::Instant::now() < until, "{otherwise}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -176,7 +197,10 @@ async fn put(shard: &ShardHandle, publishes: Vec<Publish>) -> Vec<Result<Publish
 
 /// Everything in a topic, as a node has it once it has caught up.
 async fn contents(shard: &ShardHandle, topic: &str) -> Vec<String> {
-    shard.frontier().await.unwrap();
+    let until = tokio::time::Instant::now() + DEADLINE;
+    while let Err(refusal) = shard.frontier().await {
+        assert!(tokio::time::Instant::now() < until, "{refusal}");
+    }
     let mut all = Vec::new();
     let mut offset = 0;
     loop {
@@ -239,7 +263,7 @@ async fn leadership_and_records_survive_each_node_being_restarted() {
     let mut group = Group::start(3).await;
     let mut expected = Vec::new();
     for round in 0..3 {
-        let stopped = group.leader(0, 0);
+        let stopped = group.leader(0, 0).await;
         group.stop(stopped).await;
         let other = (stopped + 1) % 3;
         for i in 0..20 {
@@ -277,7 +301,7 @@ async fn a_keyed_publish_that_is_repeated_on_another_node_is_one_record() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leaderships_are_handed_over() {
     let group = Group::start(3).await;
-    let node = group.leader(0, 0);
+    let node = group.leader(0, 0).await;
     let cluster = group.nodes[node].cluster.as_ref().unwrap();
     assert_eq!(cluster.hand_over(DEADLINE).await, 0);
     let outcomes = put(&group.shard(node, 0), vec![publish("a", "x".into(), None)]).await;
@@ -287,22 +311,32 @@ async fn leaderships_are_handed_over() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_node_sends_is_appended_in_that_order_while_leadership_moves() {
     const COUNT: usize = 3_000;
+    const IN_FLIGHT: usize = 64;
+    // More than what may be unknown after a move, on all three nodes together.
+    const ACKNOWLEDGED_BETWEEN_MOVES: usize = 5 * IN_FLIGHT;
     let group = Group::start(3).await;
+    let acknowledged = AtomicUsize::new(0);
     let sender = |node: usize| {
-        let shard = group.shard(node, 0);
+        let (shard, acknowledged) = (group.shard(node, 0), &acknowledged);
         async move {
-            let mut outcomes = Vec::new();
-            for i in 0..COUNT {
-                let message = publish("a", format!("{node} {i:05}"), None);
-                outcomes.push(shard.publish(vec![message]).await.unwrap());
-                if i % 10 == 0 {
-                    tokio::time::sleep(Duration::from_millis(3)).await;
-                }
-            }
+            let mut waiting = VecDeque::new();
             let (mut offsets, mut refused) = (Vec::new(), None);
-            for outcome in outcomes {
+            for i in 0..COUNT + IN_FLIGHT {
+                if i < COUNT {
+                    let message = publish("a", format!("{node} {i:05}"), None);
+                    waiting.push_back(shard.publish(vec![message]).await.unwrap());
+                }
+                if waiting.len() < IN_FLIGHT && i < COUNT {
+                    continue;
+                }
+                let Some(outcome) = waiting.pop_front() else {
+                    break;
+                };
                 match outcome.await.unwrap() {
-                    Ok(published) => offsets.push(published[0].as_ref().unwrap().offset),
+                    Ok(published) => {
+                        acknowledged.fetch_add(1, Ordering::Relaxed);
+                        offsets.push(published[0].as_ref().unwrap().offset);
+                    }
                     // A leader that goes away may leave an outcome unknown.
                     Err(refusal) => refused = Some(refusal),
                 }
@@ -311,10 +345,15 @@ async fn what_a_node_sends_is_appended_in_that_order_while_leadership_moves() {
         }
     };
     let moves = async {
-        for node in (0..3).cycle() {
-            let cluster = group.nodes[node].cluster.as_ref().unwrap();
+        loop {
+            let next = acknowledged.load(Ordering::Relaxed) + ACKNOWLEDGED_BETWEEN_MOVES;
+            wait_for("nothing is acknowledged", || {
+                (acknowledged.load(Ordering::Relaxed) >= next).then_some(())
+            })
+            .await;
+            let leader = group.leader(0, 0).await;
+            let cluster = group.nodes[leader].cluster.as_ref().unwrap();
             cluster.hand_over(DEADLINE).await;
-            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
     let senders = async { tokio::join!(sender(0), sender(1), sender(2)) };
@@ -325,7 +364,7 @@ async fn what_a_node_sends_is_appended_in_that_order_while_leadership_moves() {
     let all = contents(&group.shard(0, 0), "a").await;
     for (node, (offsets, refused)) in outcomes.into_iter().enumerate() {
         assert!(offsets.is_sorted(), "the outcomes of node {node}");
-        assert!(offsets.len() > COUNT / 2, "most are known, but {refused:?}");
+        assert!(offsets.len() > COUNT / 4, "most are known, but {refused:?}");
         let prefix = format!("{node} ");
         let its = all.iter().filter(|m| m.starts_with(&prefix));
         assert!(its.is_sorted_by(|a, b| a < b), "what node {node} sent");
@@ -336,22 +375,36 @@ async fn what_a_node_sends_is_appended_in_that_order_while_leadership_moves() {
 async fn quiet_shards_rest_and_wake_for_a_write_or_a_lost_leader() {
     let mut group = Group::start(3).await;
     put(&group.shard(0, 0), vec![publish("a", "0".into(), None)]).await;
-    group.wait_asleep().await;
-    let leader = group.leader(0, 0);
-    let other = (leader + 1) % 3;
-    put(&group.shard(other, 0), vec![publish("a", "1".into(), None)]).await;
-    assert_eq!(
-        group.leader(0, 0),
-        leader,
-        "a rest is no reason for an election"
-    );
-    assert_eq!(contents(&group.shard(other, 0), "a").await, ["0", "1"]);
+    let mut expected = vec!["0".to_owned()];
+    let (leader, other) = loop {
+        group.wait_asleep().await;
+        let leader = group.leader(0, 0).await;
+        let other = (leader + 1) % 3;
+        let message = expected.len().to_string();
+        put(
+            &group.shard(other, 0),
+            vec![publish("a", message.clone(), None)],
+        )
+        .await;
+        expected.push(message);
+        assert_eq!(contents(&group.shard(other, 0), "a").await, expected);
+        if group.leader(0, 0).await == leader {
+            break (leader, other);
+        }
+        // A machine that is slow can be one, but not each time.
+        assert!(expected.len() < 6, "a rest is no reason for an election");
+    };
 
     group.wait_asleep().await;
     // Without a word to the others.
     drop(group.nodes[leader].cluster.take());
-    put(&group.shard(other, 0), vec![publish("a", "2".into(), None)]).await;
-    assert_eq!(contents(&group.shard(other, 0), "a").await, ["0", "1", "2"]);
+    put(
+        &group.shard(other, 0),
+        vec![publish("a", "last".into(), None)],
+    )
+    .await;
+    expected.push("last".to_owned());
+    assert_eq!(contents(&group.shard(other, 0), "a").await, expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -363,7 +416,7 @@ async fn a_replica_that_was_away_too_long_catches_up_from_a_snapshot() {
     };
     sizes.log.segment_bytes = 64 << 10;
     let mut group = Group::start_with(3, sizes).await;
-    let away = (group.leader(0, 0) + 1) % 3;
+    let away = (group.leader(0, 0).await + 1) % 3;
     let here = (away + 1) % 3;
     let mut expected = Vec::new();
     group.stop(away).await;
@@ -402,7 +455,7 @@ async fn a_replica_that_was_away_too_long_catches_up_from_a_snapshot() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_whose_disk_fails_steps_down_and_says_so() {
     let group = Group::start(3).await;
-    let failing = group.leader(0, 0);
+    let failing = group.leader(0, 0).await;
     let other = (failing + 1) % 3;
     put(&group.shard(other, 0), vec![publish("a", "0".into(), None)]).await;
     group.nodes[failing]
