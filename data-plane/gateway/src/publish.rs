@@ -4,7 +4,7 @@
 //! batch. What one message costs is its encoding and its cursor: names, policies and shards are looked
 //! up once for each run of messages to the same topic, and the encoded messages share one buffer.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use highwater_broker::{
@@ -24,7 +24,7 @@ use highwater_proto::{
     trace,
 };
 use prost::Message as _;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 use tracing::Span;
 
 use crate::{gateway::Door, metrics::Protocol};
@@ -255,10 +255,11 @@ impl Pending<'_> {
 
     /// Waits for the outcomes, in the order of the requests. Each is counted.
     pub async fn outcomes(mut self) -> Vec<Result<PublishResult>> {
-        let deadline = self.door.options.publish_timeout;
+        // One for all: shards that are slow one after the other do not add up.
+        let deadline = Instant::now() + self.door.options.publish_timeout;
         let mut published: Vec<Option<(ShardId, Published)>> = vec![None; self.slots.len()];
         for sent in std::mem::take(&mut self.sent) {
-            let outcomes = match in_time(deadline, sent.outcome).await {
+            let outcomes = match until(deadline, sent.outcome).await {
                 Ok(outcomes) if outcomes.len() == sent.slots.len() => outcomes,
                 Ok(_) => vec![Err(interrupted()); sent.slots.len()],
                 Err(refusal) => vec![Err(refusal); sent.slots.len()],
@@ -324,11 +325,11 @@ pub async fn publish_one(
     outcomes.pop().unwrap_or_else(|| Err(interrupted()))
 }
 
-async fn in_time(
-    limit: Duration,
+async fn until(
+    deadline: Instant,
     outcome: oneshot::Receiver<Result<Vec<Result<Published>>>>,
 ) -> Result<Vec<Result<Published>>> {
-    match tokio::time::timeout(limit, outcome).await {
+    match tokio::time::timeout_at(deadline, outcome).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => Err(interrupted()),
         Err(_) => {
