@@ -75,6 +75,8 @@ pub const SHARDS_MAX: u32 = 1_024;
 /// How long an idempotency key is remembered at least, in milliseconds. Twice this at most.
 pub const IDEMPOTENCY_WINDOW_MS: u64 = 24 * 3_600 * 1_000;
 
+/// Shards that one feed cursor covers, and so those of one project.
+pub const FEED_SHARDS_MAX: usize = 64;
 /// Topics and filters of one subscription.
 pub const SUBSCRIPTION_TOPICS_MAX: usize = 256;
 /// Records of one page.
@@ -110,6 +112,12 @@ pub const HEADER_TIMEOUT_MS: u64 = 10_000;
 pub const HTTP2_STREAMS_MAX: u32 = 1_024;
 /// Reset HTTP/2 streams that are remembered, against rapid-reset floods (CVE-2023-44487).
 pub const HTTP2_RESETS_MAX: usize = 64;
+/// Bytes an HTTP/2 client may send on one stream before they are read.
+pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 1 << 20;
+/// Bytes an HTTP/2 client may send on all streams of a connection before they are read.
+pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// Bytes of responses that are buffered for one HTTP/2 stream.
+pub const HTTP2_SEND_BUFFER_BYTES_MAX: usize = 256 << 10;
 /// Bytes of one request's headers.
 pub const HEADER_BYTES_MAX: usize = 32 << 10;
 

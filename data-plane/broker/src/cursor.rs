@@ -18,6 +18,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use highwater_proto::{
     ErrorCode,
     ids::{ProjectId, ShardId, TopicId},
+    limits::FEED_SHARDS_MAX,
 };
 use siphasher::sip::SipHasher24;
 
@@ -25,9 +26,6 @@ use crate::refusal::{Refusal, Result};
 
 /// The number no topic has: stands in cursors of a topic that does not exist yet.
 pub const NO_TOPIC: TopicId = TopicId(u64::MAX);
-
-/// Most shards one feed cursor can cover.
-pub const FEED_SHARDS_MAX: usize = 64;
 
 /// What a reader reads next.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,7 +17,10 @@ use std::{
 };
 
 use axum::body::Body;
-use highwater_proto::limits::{HEADER_BYTES_MAX, HTTP2_RESETS_MAX, HTTP2_STREAMS_MAX};
+use highwater_proto::limits::{
+    HEADER_BYTES_MAX, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_RESETS_MAX, HTTP2_SEND_BUFFER_BYTES_MAX,
+    HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX,
+};
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -41,11 +44,6 @@ use crate::{
     task::{OnCancel, OnError, Tasks},
 };
 
-/// Bytes an HTTP/2 client may send on one stream, and on a connection, before we have read them.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
-/// Bytes of responses that are buffered for one HTTP/2 stream.
-const SEND_BUFFER_BYTES: usize = 256 << 10;
 /// Pause after a failed accept, which is nearly always a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -156,9 +154,9 @@ fn builder(tasks: &Tasks, door: &Door) -> auto::Builder<Tasks> {
         .max_pending_accept_reset_streams(HTTP2_RESETS_MAX)
         .max_local_error_reset_streams(HTTP2_RESETS_MAX)
         .max_header_list_size(HEADER_BYTES_MAX as u32)
-        .max_send_buf_size(SEND_BUFFER_BYTES)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(HTTP2_SEND_BUFFER_BYTES_MAX)
+        .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
         .keep_alive_interval(options.keepalive_interval)
         .keep_alive_timeout(options.keepalive_interval)
         // WebSocket over HTTP/2 (RFC 8441).
