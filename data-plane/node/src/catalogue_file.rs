@@ -18,7 +18,7 @@ use highwater_broker::catalogue::{
 use highwater_broker::handle::TopicPolicy;
 use highwater_proto::{
     ids::{KeyId, ProjectId, ShardId, TenantId},
-    limits::PAYLOAD_BYTES_MAX,
+    limits::{FEED_SHARDS_MAX, PAYLOAD_BYTES_MAX},
     names::TopicFilter,
 };
 use serde::{Deserialize, Serialize};
@@ -187,9 +187,11 @@ impl ProjectEntry {
         if !tenants.contains(&tenant) {
             return Err(at(format!("there is no tenant `{tenant}`")));
         }
-        if self.spread == 0 || self.spread > shards {
+        // A cursor of filters holds a position in each of the project's shards.
+        let spread_max = shards.min(FEED_SHARDS_MAX as u32);
+        if self.spread == 0 || self.spread > spread_max {
             return Err(at(format!(
-                "spread: from 1 to {shards}, the cluster's shards"
+                "spread: from 1 to {spread_max} in a cluster of {shards} shards"
             )));
         }
         let bytes = self.payload_bytes_max.unwrap_or(PAYLOAD_BYTES_MAX);

@@ -119,6 +119,18 @@ fn errors_name_the_entry() {
 }
 
 #[test]
+fn a_project_lies_in_no_more_shards_than_a_cursor_holds() {
+    let compile = |spread: usize| {
+        let text = text(&"0".repeat(64)).replace("spread = 2", &format!("spread = {spread}"));
+        let file: CatalogueFile = toml::from_str(&text).unwrap();
+        file.compile(1_024)
+    };
+    assert!(compile(FEED_SHARDS_MAX).is_ok());
+    let error = compile(FEED_SHARDS_MAX + 1).unwrap_err();
+    assert!(error.contains("spread: from 1 to 64"), "{error}");
+}
+
+#[test]
 fn a_changed_file_is_seen_and_a_broken_one_is_reported_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("catalogue.toml");
