@@ -46,8 +46,8 @@ pub const PEER_REQUESTS_MAX: usize = 4_096;
 /// Bytes of one chunk of a snapshot on its way to another node.
 pub const SNAPSHOT_CHUNK_BYTES_MAX: usize = 1 << 20;
 
-/// Bytes of records that a shard keeps in memory for its live readers.
-pub const TAIL_BYTES_MAX: usize = 16 << 20;
+/// Memory of the records that a shard keeps for its live readers, encodings included, in bytes.
+pub const TAIL_BYTES_MAX: usize = 32 << 20;
 /// Applied records of a node that may wait for a checkpoint, in bytes.
 pub const CHECKPOINT_BYTES: usize = 64 << 20;
 /// Applied records of one shard that may wait for a checkpoint, in bytes; at this point applying waits.

@@ -16,6 +16,14 @@ use highwater_proto::{
 use prost::encoding::{DecodeContext, WireType};
 use rustc_hash::FxHasher;
 
+/// Memory of a segment beside its records: itself, its allocations, and its places in a tail.
+const SEGMENT_BYTES: usize = 512;
+/// Memory of a record beside its message and its topic's name: its handle, when it expires, where its
+/// two encodings end, and the room each of them makes for offset, time, cursor and tags.
+const RECORD_BYTES: usize = 32 + 8 + 2 * (8 + 120);
+
+const _: () = assert!(size_of::<Segment>() <= SEGMENT_BYTES / 2 && size_of::<Bytes>() <= 32);
+
 /// Records that were appended to one topic by one proposal.
 ///
 /// It is immutable and shared: by the store until it is checkpointed, by the tail while readers are
@@ -178,6 +186,13 @@ impl Segment {
     /// Bytes of the messages.
     pub fn bytes(&self) -> usize {
         self.messages.iter().map(Bytes::len).sum()
+    }
+
+    /// Memory the segment takes once readers of both kinds have had it encoded, in bytes. It bounds what
+    /// it takes, since nobody knows beforehand which readers come.
+    pub fn memory_bytes(&self) -> usize {
+        let record = RECORD_BYTES + 2 * self.topic.name.as_str().len();
+        SEGMENT_BYTES + 3 * self.bytes() + self.messages.len() * record
     }
 
     /// When each record expires, in milliseconds since the Unix epoch, or nothing when none ever does.

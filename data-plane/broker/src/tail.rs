@@ -62,7 +62,7 @@ impl Default for Tail {
 }
 
 impl Tail {
-    /// A tail that keeps at most this many bytes of messages.
+    /// A tail whose records take at most this many bytes of memory.
     pub fn new(bytes_max: usize) -> Tail {
         Tail {
             ring: Mutex::default(),
@@ -130,7 +130,7 @@ impl Tail {
         }
     }
 
-    /// Number of channels with readers, and the bytes kept for them.
+    /// Number of channels with readers, and the bytes of memory kept for them.
     pub fn usage(&self) -> (usize, usize) {
         let ring = self.ring.lock();
         (ring.live.len(), ring.kept_bytes)
@@ -142,7 +142,7 @@ impl Ring {
         let Some(live) = self.live.get_mut(&channel) else {
             return;
         };
-        let bytes = segment.bytes();
+        let bytes = segment.memory_bytes();
         live.segments.push_back(segment.clone());
         live.changed.notify_waiters();
         self.kept.push_back((channel, bytes));
@@ -249,7 +249,7 @@ impl Drop for TailReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::TopicIdentity;
+    use crate::segment::{TopicIdentity, Wire};
     use bytes::Bytes;
     use highwater_proto::{ids::TopicId, names::TopicName};
 
@@ -303,16 +303,70 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_evicted_and_its_readers_lag() {
-        let (tail, a) = (Arc::new(Tail::new(250)), topic("a"));
+        let a = topic("a");
+        let bytes = segment(&a, 0, 1).memory_bytes();
+        let tail = Arc::new(Tail::new(2 * bytes + bytes / 2));
         let reader = tail.open(Channel::Topic(a.key()));
         for position in 0..5 {
             tail.push(&[segment(&a, position, 1)], position + 1);
         }
         assert!(matches!(reader.read(2, 1_000), TailRead::Lagging));
         assert!(matches!(reader.read(3, 1_000), TailRead::Records(s, 5) if s.len() == 2));
-        assert_eq!(tail.usage(), (1, 200));
+        assert_eq!(tail.usage(), (1, 2 * bytes));
         drop(reader);
         assert_eq!(tail.usage(), (0, 0));
+    }
+
+    /// What a segment takes at least, with everything that readers have made of it.
+    fn used(segment: &Segment) -> usize {
+        let encode = |segment: &Segment| {
+            // As much as the front doors make room for.
+            let added = segment.topic.name.as_str().len() + 120;
+            let (mut bytes, mut ends) = (0, Vec::new());
+            for message in &segment.messages {
+                bytes += message.len() + added;
+                ends.push(bytes);
+            }
+            Wire::new(vec![0; bytes].into(), ends)
+        };
+        let count = segment.messages.len();
+        let wire = |wire: &Wire| wire.range(0, count).len() + count * size_of::<usize>();
+        size_of::<Segment>()
+            + segment.bytes()
+            + count * (size_of::<Bytes>() + size_of::<u64>())
+            + wire(segment.topic_wire(encode))
+            + wire(segment.feed_wire(encode))
+    }
+
+    #[test]
+    fn tiny_messages_do_not_take_more_than_the_bound_either() {
+        const BYTES_MAX: usize = 1 << 20;
+        let a = topic(&"a".repeat(1_000));
+        for (payload, count) in [(0, 1), (1, 1), (1, 100), (0, 1_000), (2_000, 7)] {
+            let tail = Arc::new(Tail::new(BYTES_MAX));
+            let reader = tail.open(Channel::Topic(a.key()));
+            for number in 0..1_000 {
+                let messages = vec![vec![0; payload].into(); count as usize];
+                let start = number * count;
+                let segment = Segment::new(a.clone(), start, start, 0, 0, messages);
+                tail.push(&[Arc::new(segment)], start + count);
+            }
+            let oldest = tail.ring.lock().live[&reader.channel].complete_from;
+            let kept = match reader.read(oldest, usize::MAX) {
+                TailRead::Records(segments, _) => segments,
+                _ => Vec::new(),
+            };
+            let used: usize = kept.iter().map(|s| used(s)).sum();
+            assert!(
+                used <= BYTES_MAX,
+                "{used} bytes for {} segments",
+                kept.len()
+            );
+            assert!(tail.usage().1 <= BYTES_MAX);
+            if count < 1_000 {
+                assert!(used > BYTES_MAX / 4, "the room is used: {used}");
+            }
+        }
     }
 
     #[tokio::test]

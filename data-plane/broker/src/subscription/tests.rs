@@ -28,6 +28,9 @@ const ALL: PageLimits = PageLimits {
 };
 const DEADLINE: Duration = Duration::from_secs(20);
 
+/// Memory of a small record that is published by itself, about.
+const RECORD_BYTES: usize = 800;
+
 /// A broker over made-up shards with one project on all of them.
 struct World {
     broker: Arc<Broker>,
@@ -39,7 +42,7 @@ struct World {
 
 impl World {
     fn new(shards: u32) -> World {
-        World::with_tail(shards, 1 << 20)
+        World::with_tail(shards, 64 << 20)
     }
 
     fn with_tail(shards: u32, tail_bytes_max: usize) -> World {
@@ -227,7 +230,7 @@ fn write(world: &World, topics: &[&str], count: u64) -> JoinSet<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn history_joins_live_without_a_seam_while_writers_go_on() {
     const COUNT: u64 = 3_000;
-    for tail_bytes_max in [1 << 20, 300] {
+    for tail_bytes_max in [64 << 20, 50 * RECORD_BYTES] {
         let world = World::with_tail(1, tail_bytes_max);
         let mut writers = write(&world, &["a"], COUNT);
         let mut expected = 0;
@@ -266,7 +269,7 @@ async fn history_joins_live_without_a_seam_while_writers_go_on() {
 async fn a_feed_over_several_shards_misses_and_repeats_nothing() {
     const COUNT: u64 = 500;
     let topics = ["a/1", "a/2", "a/3", "a/4", "b/1"];
-    for tail_bytes_max in [1 << 20, 500] {
+    for tail_bytes_max in [64 << 20, 80 * RECORD_BYTES] {
         let world = World::with_tail(3, tail_bytes_max);
         let mut writers = write(&world, &topics, COUNT);
         let mut reader = world.subscribe(&["a/#"], "earliest").await;
@@ -301,7 +304,7 @@ async fn a_feed_over_several_shards_misses_and_repeats_nothing() {
 
 #[tokio::test]
 async fn a_reader_that_lags_reads_storage_and_comes_back() {
-    let world = World::with_tail(1, 100);
+    let world = World::with_tail(1, 20 * RECORD_BYTES);
     let mut reader = world.subscribe(&["a"], "latest").await;
     let keeper = world.subscribe(&["a"], "latest").await;
     for number in 0..100 {
@@ -314,7 +317,7 @@ async fn a_reader_that_lags_reads_storage_and_comes_back() {
     assert_eq!(reader.payloads().await, ["live"]);
     let (_, kept_bytes) = world.shards[0].handle().tail().usage();
     assert!(
-        kept_bytes <= 100,
+        kept_bytes <= 20 * RECORD_BYTES,
         "{kept_bytes} bytes are kept for a slow reader"
     );
     drop(keeper);
