@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use highwater_proto::{
     ids::{ProjectId, TopicId},
     names::TopicName,
@@ -166,6 +166,24 @@ impl Segment {
             topic_wire: OnceLock::new(),
             feed_wire: OnceLock::new(),
         }
+    }
+
+    /// The same records in memory of their own, and nothing made of them yet. A message that was applied
+    /// is a piece of its proposal, which may be a piece of a frame, and keeps the whole of it in memory.
+    pub fn detached(&self) -> Segment {
+        let mut buffer = BytesMut::with_capacity(self.bytes());
+        let detach = |message: &Bytes| {
+            buffer.extend_from_slice(message);
+            buffer.split().freeze()
+        };
+        Segment::new(
+            self.topic.clone(),
+            self.base_offset,
+            self.base_position,
+            self.base_bytes,
+            self.time_ms,
+            self.messages.iter().map(detach).collect(),
+        )
     }
 
     /// The number of records.

@@ -79,19 +79,22 @@ impl Tail {
     ///
     /// The records must be readable from storage already.
     pub fn push(&self, segments: &[Arc<Segment>], next_position: u64) {
-        let mut ring = self.ring.lock();
-        assert!(
-            next_position >= ring.next_position,
-            "positions only grow: {next_position} after {}",
-            ring.next_position
-        );
-        ring.next_position = next_position;
-        if ring.live.is_empty() {
+        let Some(followed) = self.ring.lock().advance(segments, next_position) else {
             return;
-        }
-        for segment in segments {
-            ring.keep(Channel::Topic(segment.topic.key()), segment);
-            ring.keep(Channel::Project(segment.topic.project), segment);
+        };
+        // Nobody waits for the ring while this copies. A channel that opens meanwhile follows from where
+        // the ring stood before, and keeps what was not copied.
+        let detach = |(segment, followed): (&Arc<Segment>, bool)| match followed {
+            true => Arc::new(segment.detached()),
+            false => segment.clone(),
+        };
+        let detached: Vec<_> = segments.iter().zip(followed).map(detach).collect();
+        let mut ring = self.ring.lock();
+        ring.next_position = next_position;
+        for segment in &detached {
+            for channel in channels(segment) {
+                ring.keep(channel, segment);
+            }
         }
         ring.evict(self.bytes_max);
     }
@@ -137,7 +140,29 @@ impl Tail {
     }
 }
 
+/// The channels that a segment belongs to.
+fn channels(segment: &Segment) -> [Channel; 2] {
+    let topic = &segment.topic;
+    [Channel::Topic(topic.key()), Channel::Project(topic.project)]
+}
+
 impl Ring {
+    /// Which of the segments somebody follows. When nobody follows anything, that is all there is to do.
+    fn advance(&mut self, segments: &[Arc<Segment>], next_position: u64) -> Option<Vec<bool>> {
+        assert!(
+            next_position >= self.next_position,
+            "positions only grow: {next_position} after {}",
+            self.next_position
+        );
+        if self.live.is_empty() {
+            self.next_position = next_position;
+            return None;
+        }
+        let is_live = |channel: &Channel| self.live.contains_key(channel);
+        let followed = |segment: &Arc<Segment>| channels(segment).iter().any(is_live);
+        Some(segments.iter().map(followed).collect())
+    }
+
     fn keep(&mut self, channel: Channel, segment: &Arc<Segment>) {
         let Some(live) = self.live.get_mut(&channel) else {
             return;
@@ -315,6 +340,22 @@ mod tests {
         assert_eq!(tail.usage(), (1, 2 * bytes));
         drop(reader);
         assert_eq!(tail.usage(), (0, 0));
+    }
+
+    #[test]
+    fn a_kept_record_does_not_keep_the_proposal_it_came_in() {
+        let (tail, a, b) = (Arc::new(Tail::new(10_000)), topic("a"), topic("b"));
+        let reader = tail.open(Channel::Topic(a.key()));
+        let proposal = Bytes::from(vec![7; 1 << 20]);
+        let piece = |topic: &Arc<TopicIdentity>, position, piece| {
+            let pieces = vec![proposal.slice(piece)];
+            Arc::new(Segment::new(topic.clone(), 0, position, 0, 0, pieces))
+        };
+        tail.push(&[piece(&a, 0, 0..10), piece(&b, 1, 10..1 << 20)], 2);
+        assert!(proposal.is_unique());
+        assert!(
+            matches!(reader.read(0, 1), TailRead::Records(s, 2) if s[0].messages[0][..] == [7; 10])
+        );
     }
 
     /// What a segment takes at least, with everything that readers have made of it.
