@@ -33,7 +33,7 @@ use tonic_web::GrpcWebLayer;
 
 use self::{deadline::Deadline, status::to_status, until_draining::until_draining};
 use crate::{
-    authenticate::authenticate,
+    authenticate::{Session, authenticate},
     deliver,
     gateway::Door,
     metrics::Protocol,
@@ -183,7 +183,8 @@ impl Highwater for Service {
 
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Frame>, Status> {
         let deadline = Deadline::of(request.metadata());
-        let principal = principal(&request)?;
+        let session = Session::open(&self.door.broker, request.metadata().as_ref());
+        let mut session = session.map_err(|refusal| self.refuse(refusal))?;
         let stop = Connection::of(request.extensions()).draining;
         let request = request.into_inner();
         let page = async {
@@ -193,13 +194,14 @@ impl Highwater for Service {
                 limit: request.limit as usize,
                 wait: std::time::Duration::from_millis(request.wait_ms),
             };
-            read::read_page(&self.door, Protocol::Grpc, &principal, request, &stop).await
+            read::read_page(&self.door, Protocol::Grpc, &mut session, request, &stop).await
         };
         let page = deadline
             .run(page)
             .await?
             .map_err(|refusal| self.refuse(refusal))?;
-        Ok(Response::new(page_frame(&self.door, &principal, page)))
+        let principal = session.principal();
+        Ok(Response::new(page_frame(&self.door, principal, page)))
     }
 
     async fn get_topic(

@@ -15,7 +15,7 @@ use highwater_proto::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{deliver, gateway::Door, metrics::Protocol};
+use crate::{authenticate::Session, deliver, gateway::Door, metrics::Protocol};
 
 /// What to read.
 pub struct PageRequest {
@@ -60,6 +60,11 @@ pub fn parse_from(text: &str, default: From) -> Result<From> {
     }
 }
 
+fn require_all(principal: &Principal, filters: &[TopicFilter]) -> Result<()> {
+    let mut filters = filters.iter();
+    filters.try_for_each(|filter| principal.require_all(Operation::Subscribe, filter))
+}
+
 /// Opens a subscription to what the principal may read.
 ///
 /// # Errors
@@ -70,9 +75,7 @@ pub async fn open(
     filters: Vec<TopicFilter>,
     from: From,
 ) -> Result<Subscription> {
-    for filter in &filters {
-        principal.require_all(Operation::Subscribe, filter)?;
-    }
+    require_all(principal, &filters)?;
     let broker = door.broker.clone();
     Subscription::open(broker, principal.project.clone(), filters, from).await
 }
@@ -80,11 +83,11 @@ pub async fn open(
 /// Reads a page. A wait ends early, with what there is, when `stop` is cancelled.
 ///
 /// # Errors
-/// `forbidden`, or those of a subscription.
+/// `forbidden`, those of a subscription, or `unauthenticated` when the credential is revoked meanwhile.
 pub async fn read_page(
     door: &Door,
     protocol: Protocol,
-    principal: &Principal,
+    session: &mut Session,
     request: PageRequest,
     stop: &CancellationToken,
 ) -> Result<Page> {
@@ -93,7 +96,8 @@ pub async fn read_page(
         0 => PAGE_RECORDS_DEFAULT,
         limit => limit.min(PAGE_RECORDS_MAX),
     };
-    let mut subscription = open(door, principal, request.filters, request.from).await?;
+    let PageRequest { filters, from, .. } = request;
+    let mut subscription = open(door, session.principal(), filters.clone(), from).await?;
     let clock: Arc<_> = door.clock.clone();
     let mut left = PageLimits {
         records: limit,
@@ -107,9 +111,21 @@ pub async fn read_page(
         page.take(delivery, &mut left);
     }
     if page.is_empty() && !wait.is_zero() {
-        let next = tokio::time::timeout(wait, subscription.next(left, &*clock));
-        if let Some(Ok(delivery)) = stop.run_until_cancelled(next).await {
-            page.take(delivery?, &mut left);
+        let over = tokio::time::sleep(wait);
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = session.changed() => {
+                    require_all(session.refresh(&door.broker)?, &filters)?;
+                }
+                () = &mut over => break,
+                delivery = subscription.next(left, &*clock) => {
+                    page.take(delivery?, &mut left);
+                    break;
+                }
+            }
         }
     }
     page.next = subscription.cursor();

@@ -24,6 +24,7 @@ use super::{
     refuse, topic,
 };
 use crate::{
+    authenticate::Session,
     gateway::Door,
     metrics::Protocol,
     read::{self, PageRequest},
@@ -70,16 +71,16 @@ async fn respond(
     filters: impl FnOnce(&mut Parameters) -> Result<Vec<TopicFilter>>,
 ) -> Response {
     let page = async {
-        let principal = principal(door, headers)?;
+        let mut session = Session::open(&door.broker, headers)?;
         let mut parameters = Parameters::of(uri)?;
         let filters = filters(&mut parameters)?;
         let request = page_request(filters, parameters)?;
         let stop = &connection.draining;
-        let page = read::read_page(door, Protocol::Http, &principal, request, stop).await?;
-        Ok((principal, page))
+        let page = read::read_page(door, Protocol::Http, &mut session, request, stop).await?;
+        Ok((session, page))
     };
     match page.await {
-        Ok((principal, page)) => render(door, &principal, &page),
+        Ok((session, page)) => render(door, session.principal(), &page),
         Err(refusal) => refuse(door, refusal),
     }
 }

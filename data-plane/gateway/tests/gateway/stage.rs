@@ -124,6 +124,17 @@ impl Stage {
             .set_catalogue(Catalogue::new(projects, keys.cloned()));
     }
 
+    /// Waits until somebody follows what comes to the first shard, or until nobody does any more.
+    pub async fn followed(&self, followed: bool) {
+        let tail = self.shards[0].handle().tail();
+        within(async {
+            while (tail.usage().0 > 0) != followed {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
     /// Waits until the gateway has stopped; the shards go on.
     pub async fn stopped(&mut self) {
         self.shutdown.cancel();

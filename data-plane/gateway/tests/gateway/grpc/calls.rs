@@ -208,6 +208,22 @@ async fn a_read_waits_for_a_record_as_long_as_it_is_told_to() {
 }
 
 #[tokio::test]
+async fn a_waiting_read_ends_when_its_key_is_revoked() {
+    let stage = Stage::open().await;
+    let mut client = stage.grpc().await;
+    let request = ReadRequest {
+        wait_ms: 60_000,
+        ..read("a", "latest")
+    };
+    let revoking = async {
+        stage.followed(true).await;
+        stage.revoke_keys();
+    };
+    let (read, ()) = tokio::join!(within(client.read(stage.call(request))), revoking);
+    assert_refused(&read.unwrap_err(), Code::Unauthenticated, "unauthenticated");
+}
+
+#[tokio::test]
 async fn a_page_of_records_larger_than_one_response_is_cut() {
     let stage = Stage::open().await;
     let mut client = stage.grpc().await;

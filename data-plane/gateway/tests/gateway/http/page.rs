@@ -132,6 +132,17 @@ async fn a_long_poll_that_sees_nothing_answers_an_empty_page_with_the_next_curso
 }
 
 #[tokio::test]
+async fn a_long_poll_ends_when_its_key_is_revoked() {
+    let stage = Stage::open().await;
+    let poll = stage.get("/v1/messages?topic=a/%23&from=latest&wait=60s");
+    let revoking = async {
+        stage.followed(true).await;
+        stage.revoke_keys();
+    };
+    tokio::join!(refused(poll, "unauthenticated"), revoking);
+}
+
+#[tokio::test]
 async fn filters_read_many_topics() {
     for shards in [1, 3] {
         let stage = Stage::with(shards, Default::default(), None).await;
