@@ -89,11 +89,13 @@ impl<U: Request> Decoder for RequestDecoder<U> {
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        let invalid = |error: DecodeError| Status::internal(error.to_string());
+        // The text of the decoder's error is for whoever looks into the code.
+        let invalid = |_: DecodeError| Status::invalid_argument("the request cannot be decoded");
         let bytes: Bytes = buffer.copy_to_bytes(buffer.remaining());
         let mut left = REQUEST_FIELDS_MAX;
         if !count(&bytes, &U::SHAPE, &mut left).map_err(invalid)? {
             let message = format!("a request has at most {REQUEST_FIELDS_MAX} fields");
+            // As tonic says it of too many bytes. The gateway finds the place of both in the error table.
             return Err(Status::out_of_range(message));
         }
         U::decode(bytes).map(Some).map_err(invalid)

@@ -1,5 +1,6 @@
 //! gRPC: the service of `highwater.client.v1`, health and reflection, also for browsers (gRPC-web).
 
+mod call;
 mod deadline;
 mod publish;
 mod status;
@@ -8,13 +9,15 @@ mod until_draining;
 
 use std::sync::Arc;
 
-use axum::{extract::State, middleware::Next};
+use axum::middleware::{from_fn, from_fn_with_state};
 use futures_util::FutureExt;
 use highwater_broker::{
+    Refusal,
     catalogue::{Operation, Principal},
     from::From,
 };
 use highwater_proto::{
+    ErrorCode,
     client::{
         self, GetTopicRequest, PublishRequest, PublishResult, PublishStreamRequest, ReadRequest,
         SubscribeRequest, Topic,
@@ -33,7 +36,7 @@ use tonic_web::GrpcWebLayer;
 
 use self::{deadline::Deadline, status::to_status, until_draining::until_draining};
 use crate::{
-    authenticate::{Session, authenticate},
+    authenticate::Session,
     deliver,
     gateway::Door,
     metrics::Protocol,
@@ -62,21 +65,26 @@ pub(crate) fn router(door: &Arc<Door>, health: &Health) -> axum::Router {
         .build_v1alpha()
         .expect("the descriptors are our own");
     let health = HealthServer::new(HealthService::from_health_reporter(health.reporter.clone()));
-    let authenticated = axum::middleware::from_fn_with_state(door.clone(), authenticate_call);
     let ours = tonic::service::Routes::new(service)
         .prepare()
         .into_axum_router()
-        .layer(authenticated);
+        .layer(from_fn_with_state(door.clone(), call::authenticated));
     let others = tonic::service::Routes::new(health)
         .add_service(reflection_v1)
         .add_service(reflection_v1alpha)
         .prepare()
         .into_axum_router()
-        .layer(axum::middleware::from_fn(until_draining));
+        .layer(from_fn(until_draining));
     // Their fallbacks are all the same, and the gateway sets its own.
     ours.reset_fallback()
         .merge(others.reset_fallback())
+        .layer(from_fn_with_state(door.clone(), call::explained))
         .layer(GrpcWebLayer::new())
+}
+
+/// The answer to a call of a service that does not exist.
+pub(crate) fn no_such_service() -> axum::response::Response {
+    to_status(&status::unreadable(&Status::unimplemented(""))).into_http()
 }
 
 /// What the health service says.
@@ -112,33 +120,18 @@ struct Service {
 
 impl Service {
     /// Counts a refusal and makes it a status.
-    fn refuse(&self, refusal: highwater_broker::Refusal) -> Status {
+    fn refuse(&self, refusal: Refusal) -> Status {
         self.door.metrics.refused(Protocol::Grpc, &refusal);
         to_status(&refusal)
     }
 }
 
-/// Checks the credential of a call before anything of its message is read.
-async fn authenticate_call(
-    State(door): State<Arc<Door>>,
-    mut request: axum::extract::Request,
-    next: Next,
-) -> axum::response::Response {
-    match authenticate(&door.broker, request.headers()) {
-        Ok(principal) => {
-            request.extensions_mut().insert(principal);
-            next.run(request).await
-        }
-        Err(refusal) => {
-            door.metrics.refused(Protocol::Grpc, &refusal);
-            to_status(&refusal).into_http()
-        }
-    }
-}
-
 /// Who makes a call.
 fn principal<T>(request: &Request<T>) -> Result<Principal, Status> {
-    let unknown = || Status::internal("the call was not authenticated");
+    let unknown = || {
+        let message = "the call was not authenticated";
+        to_status(&Refusal::new(ErrorCode::Internal, message))
+    };
     request.extensions().get().cloned().ok_or_else(unknown)
 }
 

@@ -26,7 +26,7 @@ use highwater_broker::{Refusal, Result, catalogue::Principal};
 use highwater_proto::{ErrorCode, names::TopicName};
 use tower_http::compression::CompressionLayer;
 
-use crate::{authenticate::authenticate, gateway::Door, metrics::Protocol};
+use crate::{authenticate::authenticate, gateway::Door, grpc, metrics::Protocol};
 
 use problem::Problem;
 
@@ -51,7 +51,7 @@ pub(crate) async fn not_found(headers: HeaderMap) -> Response {
     let is_grpc =
         |value: &axum::http::HeaderValue| value.as_bytes().starts_with(b"application/grpc");
     if headers.get(CONTENT_TYPE).is_some_and(is_grpc) {
-        return tonic::Status::unimplemented("there is no such service").into_http();
+        return grpc::no_such_service();
     }
     let message = "there is nothing at this path";
     Problem(Refusal::new(ErrorCode::Unsupported, message)).into_response()

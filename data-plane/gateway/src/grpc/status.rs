@@ -51,16 +51,22 @@ fn retry_delay_ms(refusal: &Refusal) -> Option<u64> {
     refusal.delay_ms().or_else(default)
 }
 
-/// A request that could not be read from the stream: too large, or no message of this service.
+/// Why a request could not be read, from the status that the codec or the service ended it with.
 pub fn unreadable(status: &Status) -> Refusal {
-    match status.code() {
-        Code::OutOfRange | Code::ResourceExhausted => Refusal::new(
+    let (code, message) = match status.code() {
+        Code::OutOfRange | Code::ResourceExhausted => (
             ErrorCode::PayloadTooLarge,
-            "a request has at most 4 MiB and 65,536 fields",
+            "a request has at most 4 MiB, decompressed as well, and 65,536 fields",
         ),
-        _ => Refusal::new(
+        Code::Unimplemented => (
+            ErrorCode::Unsupported,
+            "there is no such service, method or compression",
+        ),
+        Code::NotFound => (ErrorCode::NotFound, "there is no such service"),
+        _ => (
             ErrorCode::InvalidRequest,
-            "the stream holds no valid request",
+            "this is no valid request of the method",
         ),
-    }
+    };
+    Refusal::new(code, message)
 }

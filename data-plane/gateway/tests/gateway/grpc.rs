@@ -1,7 +1,9 @@
 //! gRPC: `highwater.client.v1`, health and reflection.
 
 mod calls;
+mod malformed;
 mod publish_stream;
+mod raw;
 mod services;
 mod subscribe;
 
