@@ -93,6 +93,14 @@ pub const BATCH_MESSAGES_MAX: usize = 1_000;
 pub const REQUEST_BYTES_MAX: usize = 4 << 20;
 /// Fields of a gRPC request at all depths together, which bounds the memory it is decoded into.
 pub const REQUEST_FIELDS_MAX: usize = 64 << 10;
+/// Bytes of requests that all clients of a node together have announced and not sent whole.
+pub const RECEIVING_BYTES_MAX: usize = 256 << 20;
+/// The same of one connection.
+pub const CONNECTION_RECEIVING_BYTES_MAX: usize = 32 << 20;
+/// Bytes of one request that are not counted among them: one HTTP/2 frame.
+pub const RECEIVING_FREE_BYTES: usize = 16 << 10;
+/// Bytes of one request to the health and reflection services, which need no credential.
+pub const PUBLIC_REQUEST_BYTES_MAX: usize = 16 << 10;
 /// Bytes at which one response of a stream of records is closed; a single record may exceed it.
 pub const RESPONSE_BYTES_MAX: usize = 1 << 20;
 /// Topics on one page of a listing.

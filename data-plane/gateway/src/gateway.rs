@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use crate::{grpc, http, metrics::Metrics, sampling::Sampling, serve};
+use crate::{grpc, http, metrics::Metrics, receiving::NodeRoom, sampling::Sampling, serve};
 
 /// Milliseconds since the Unix epoch.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -28,7 +28,8 @@ pub struct Options {
     /// Time a client has for its first request's headers, TLS handshake included, and an HTTP/1.1
     /// client for those of each request.
     pub header_timeout: Duration,
-    /// Time a client has to send the body of a request that is not a stream.
+    /// Time a client has to send the body of a request that is not a stream, and to go on with a message
+    /// of a gRPC stream that has begun.
     pub body_timeout: Duration,
     /// Time a publish may wait for its outcome before the client is told that it is not known.
     pub publish_timeout: Duration,
@@ -80,6 +81,7 @@ impl Gateway {
             sampling: Sampling::new(options.trace_ratio),
             options,
             metrics: Metrics::default(),
+            room: NodeRoom::default(),
             reconnects: AtomicU64::new(0),
         };
         Gateway {
@@ -141,6 +143,7 @@ pub struct Door {
     pub(crate) options: Options,
     pub(crate) sampling: Sampling,
     pub(crate) metrics: Metrics,
+    pub(crate) room: NodeRoom,
     reconnects: AtomicU64,
 }
 

@@ -2,6 +2,7 @@
 
 mod call;
 mod deadline;
+mod incoming;
 mod publish;
 mod status;
 mod subscribe;
@@ -24,7 +25,7 @@ use highwater_proto::{
         server::highwater_server::{Highwater, HighwaterServer},
     },
     frame::Frame,
-    limits::REQUEST_BYTES_MAX,
+    limits::{PUBLIC_REQUEST_BYTES_MAX, REQUEST_BYTES_MAX},
     names::TopicName,
 };
 use tonic::{Request, Response, Status, Streaming, codec::CompressionEncoding};
@@ -34,7 +35,7 @@ use tonic_health::{
 };
 use tonic_web::GrpcWebLayer;
 
-use self::{deadline::Deadline, status::to_status, until_draining::until_draining};
+use self::{status::to_status, until_draining::until_draining};
 use crate::{
     authenticate::Session,
     deliver,
@@ -60,11 +61,14 @@ pub(crate) fn router(door: &Arc<Door>, health: &Health) -> axum::Router {
     };
     let reflection_v1 = reflection()
         .build_v1()
-        .expect("the descriptors are our own");
+        .expect("the descriptors are our own")
+        .max_decoding_message_size(PUBLIC_REQUEST_BYTES_MAX);
     let reflection_v1alpha = reflection()
         .build_v1alpha()
-        .expect("the descriptors are our own");
-    let health = HealthServer::new(HealthService::from_health_reporter(health.reporter.clone()));
+        .expect("the descriptors are our own")
+        .max_decoding_message_size(PUBLIC_REQUEST_BYTES_MAX);
+    let health = HealthServer::new(HealthService::from_health_reporter(health.reporter.clone()))
+        .max_decoding_message_size(PUBLIC_REQUEST_BYTES_MAX);
     let ours = tonic::service::Routes::new(service)
         .prepare()
         .into_axum_router()
@@ -78,7 +82,7 @@ pub(crate) fn router(door: &Arc<Door>, health: &Health) -> axum::Router {
     // Their fallbacks are all the same, and the gateway sets its own.
     ours.reset_fallback()
         .merge(others.reset_fallback())
-        .layer(from_fn_with_state(door.clone(), call::explained))
+        .layer(from_fn_with_state(door.clone(), call::bounded))
         .layer(GrpcWebLayer::new())
 }
 
@@ -144,12 +148,11 @@ impl Highwater for Service {
         &self,
         request: Request<PublishRequest>,
     ) -> Result<Response<PublishResult>, Status> {
-        let deadline = Deadline::of(request.metadata());
         let principal = principal(&request)?;
         let publish = publish_one(&self.door, Protocol::Grpc, &principal, request.into_inner());
-        let published = deadline.run(publish).await?;
         // The funnel has counted it.
-        published
+        publish
+            .await
             .map(Response::new)
             .map_err(|refusal| to_status(&refusal))
     }
@@ -175,7 +178,6 @@ impl Highwater for Service {
     }
 
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Frame>, Status> {
-        let deadline = Deadline::of(request.metadata());
         let session = Session::open(&self.door.broker, request.metadata().as_ref());
         let mut session = session.map_err(|refusal| self.refuse(refusal))?;
         let stop = Connection::of(request.extensions()).draining;
@@ -189,10 +191,7 @@ impl Highwater for Service {
             };
             read::read_page(&self.door, Protocol::Grpc, &mut session, request, &stop).await
         };
-        let page = deadline
-            .run(page)
-            .await?
-            .map_err(|refusal| self.refuse(refusal))?;
+        let page = page.await.map_err(|refusal| self.refuse(refusal))?;
         let principal = session.principal();
         Ok(Response::new(page_frame(&self.door, principal, page)))
     }
@@ -201,7 +200,6 @@ impl Highwater for Service {
         &self,
         request: Request<GetTopicRequest>,
     ) -> Result<Response<Topic>, Status> {
-        let deadline = Deadline::of(request.metadata());
         let principal = principal(&request)?;
         let describe = async {
             let topic = TopicName::try_from(request.get_ref().topic.as_str())?;
@@ -218,8 +216,8 @@ impl Highwater for Service {
                 bytes: view.bytes,
             })
         };
-        let topic = deadline.run(describe).await?;
-        topic
+        describe
+            .await
             .map(Response::new)
             .map_err(|refusal| self.refuse(refusal))
     }

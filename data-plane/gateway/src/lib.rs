@@ -24,6 +24,7 @@ mod http;
 pub mod metrics;
 pub mod publish;
 pub mod read;
+mod receiving;
 mod sampling;
 pub mod serve;
 pub mod task;

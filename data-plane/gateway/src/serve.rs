@@ -41,6 +41,7 @@ use crate::{
     gateway::Door,
     grpc,
     metrics::Counted,
+    receiving::{ConnectionRoom, NodeRoom},
     task::{OnCancel, OnError, Tasks},
 };
 
@@ -54,6 +55,8 @@ pub struct Connection {
     pub draining: CancellationToken,
     /// The other end.
     pub peer: Option<SocketAddr>,
+    /// The memory that its requests may take while they come in.
+    pub(crate) room: ConnectionRoom,
 }
 
 impl Connection {
@@ -62,6 +65,7 @@ impl Connection {
         extensions.get().cloned().unwrap_or_else(|| Connection {
             draining: CancellationToken::new(),
             peer: None,
+            room: NodeRoom::default().connection(),
         })
     }
 }
@@ -199,6 +203,7 @@ impl Connections {
         let connection = Connection {
             draining: self.draining.child_token(),
             peer: Some(peer),
+            room: self.door.room.connection(),
         };
         let begun = Arc::new(begun);
         let service = service_fn({

@@ -1,8 +1,10 @@
-//! What every call passes on its way in and out: its credential, and the error table.
+//! What every call passes on its way in and out: its credential, its deadline, the bounds of its body, and
+//! the error table.
 
 use std::sync::Arc;
 
 use axum::{
+    body::Body,
     extract::{Request, State},
     middleware::Next,
     response::Response,
@@ -10,8 +12,15 @@ use axum::{
 use highwater_broker::Refusal;
 use tonic::{Code, Status};
 
-use super::status::{to_status, unreadable};
-use crate::{authenticate::authenticate, gateway::Door, metrics::Protocol};
+use super::{
+    deadline::Deadline,
+    incoming::Incoming,
+    status::{to_status, unreadable},
+};
+use crate::{authenticate::authenticate, gateway::Door, metrics::Protocol, serve::Connection};
+
+/// Calls whose clients may send messages for as long as they like. They see to their deadlines.
+const STREAMS: [&str; 3] = ["PublishStream", "ServerReflectionInfo", "Subscribe"];
 
 /// Checks the credential of a call before anything of its message is read.
 pub async fn authenticated(
@@ -28,11 +37,27 @@ pub async fn authenticated(
     }
 }
 
-/// Has a call that does not reach its handler refused from the error table.
-pub async fn explained(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    explain(&door, &mut response);
-    response
+/// Bounds the time and the memory that a call takes before it reaches its handler, and has it refused
+/// from the error table when it does not get there.
+pub async fn bounded(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
+    let method = request.uri().path().rsplit('/').next();
+    let is_stream = method.is_some_and(|method| STREAMS.contains(&method));
+    let deadline = Deadline::in_headers(request.headers());
+    let room = Connection::of(request.extensions()).room;
+    let timeout = door.options.body_timeout;
+    let request = request.map(|body| Body::new(Incoming::new(body, is_stream, room, timeout)));
+    let response = match is_stream {
+        true => Ok(next.run(request).await),
+        // From its first byte on, and not only once the message is there.
+        false => deadline.run(next.run(request)).await,
+    };
+    match response {
+        Ok(mut response) => {
+            explain(&door, &mut response);
+            response
+        }
+        Err(status) => status.into_http(),
+    }
 }
 
 /// Gives the refusals of the codec and of the services, which know nothing of it, their place in the

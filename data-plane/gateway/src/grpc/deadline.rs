@@ -4,6 +4,7 @@ use std::{future::Future, time::Duration};
 
 use highwater_broker::Refusal;
 use highwater_proto::ErrorCode;
+use http::HeaderMap;
 use tokio::time::Instant;
 use tonic::{Status, metadata::MetadataMap};
 
@@ -14,9 +15,14 @@ use super::status::to_status;
 pub struct Deadline(Option<Instant>);
 
 impl Deadline {
-    /// From the call's metadata. A text that is no timeout is none.
+    /// From the call's metadata.
     pub fn of(metadata: &MetadataMap) -> Deadline {
-        let text = metadata.get("grpc-timeout").and_then(|v| v.to_str().ok());
+        Deadline::in_headers(metadata.as_ref())
+    }
+
+    /// From the call's headers. A text that is no timeout is none.
+    pub fn in_headers(headers: &HeaderMap) -> Deadline {
+        let text = headers.get("grpc-timeout").and_then(|v| v.to_str().ok());
         let at = text
             .and_then(parse)
             .and_then(|timeout| Instant::now().checked_add(timeout));

@@ -1,6 +1,6 @@
 //! A refusal as gRPC says it: the canonical code, and why and when to retry in `google.rpc` details.
 
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
 use highwater_broker::Refusal;
 use highwater_proto::{ErrorCode, client};
@@ -53,6 +53,14 @@ fn retry_delay_ms(refusal: &Refusal) -> Option<u64> {
 
 /// Why a request could not be read, from the status that the codec or the service ended it with.
 pub fn unreadable(status: &Status) -> Refusal {
+    let mut source = status.source();
+    while let Some(error) = source {
+        // What the body of the call was refused for.
+        if let Some(refusal) = error.downcast_ref::<Refusal>() {
+            return refusal.clone();
+        }
+        source = error.source();
+    }
     let (code, message) = match status.code() {
         Code::OutOfRange | Code::ResourceExhausted => (
             ErrorCode::PayloadTooLarge,

@@ -16,7 +16,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use axum::{
     Json,
     body::Body,
-    extract::State,
+    extract::{Extension, State},
     http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
@@ -38,7 +38,7 @@ use super::{
     query::Parameters,
     refuse,
 };
-use crate::{gateway::Door, metrics::Protocol, publish::prepare};
+use crate::{gateway::Door, metrics::Protocol, publish::prepare, serve::Connection};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,6 +74,7 @@ struct MessageBody<'a> {
 /// Publishes a batch.
 pub async fn publish(
     State(door): State<Arc<Door>>,
+    Extension(connection): Extension<Connection>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
@@ -81,7 +82,7 @@ pub async fn publish(
     let requests = async {
         let principal = principal(&door, &headers)?;
         Parameters::of(&uri)?.end()?;
-        let body = read_body(&door, &headers, body, REQUEST_BYTES_MAX).await?;
+        let body = read_body(&door, &connection, &headers, body, REQUEST_BYTES_MAX).await?;
         Ok((principal, parse(&body)?))
     };
     match requests.await {

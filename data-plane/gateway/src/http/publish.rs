@@ -15,14 +15,14 @@ use std::sync::Arc;
 use axum::{
     Json,
     body::Body,
-    extract::{Path, State, rejection::PathRejection},
+    extract::{Extension, Path, State, rejection::PathRejection},
     http::{
         HeaderMap, HeaderName, HeaderValue, StatusCode, Uri,
         header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT, IF_MATCH},
     },
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use highwater_broker::{Refusal, Result};
 use highwater_proto::{
     ErrorCode,
@@ -30,7 +30,7 @@ use highwater_proto::{
     limits::REQUEST_BYTES_MAX,
 };
 use http_body::Body as _;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 
 use super::{
     cloud_events, invalid,
@@ -39,7 +39,10 @@ use super::{
     query::{Parameters, parse_duration},
     refuse, topic,
 };
-use crate::{gateway::Door, metrics::Protocol, publish::publish_one};
+use crate::{
+    gateway::Door, metrics::Protocol, publish::publish_one, receiving::RequestRoom,
+    serve::Connection,
+};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -47,6 +50,7 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Publishes one message.
 pub async fn publish(
     State(door): State<Arc<Door>>,
+    Extension(connection): Extension<Connection>,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
     headers: HeaderMap,
@@ -59,7 +63,7 @@ pub async fn publish(
         let mut request = read_headers(&headers)?;
         request.topic = topic.to_string();
         let payload_bytes_max = principal.project.payload_bytes_max;
-        let payload = read_body(&door, &headers, body, payload_bytes_max).await?;
+        let payload = read_body(&door, &connection, &headers, body, payload_bytes_max).await?;
         let message = request.message.get_or_insert_default();
         message.payload = payload;
         cloud_events::understand(&headers, message)?;
@@ -84,9 +88,11 @@ fn created(result: &PublishResult) -> Response {
 /// Reads a body of a bounded length in a bounded time.
 ///
 /// # Errors
-/// `payload_too_large`, `timeout`, or `invalid_request` when it ends early.
+/// `payload_too_large`, `timeout`, `overloaded` when too many bodies are coming in already, or
+/// `invalid_request` when it ends early.
 pub async fn read_body(
     door: &Door,
+    connection: &Connection,
     headers: &HeaderMap,
     mut body: Body,
     bytes_max: usize,
@@ -99,10 +105,9 @@ pub async fn read_body(
     }
     let read = async {
         if body.size_hint().lower() <= bytes_max as u64 {
-            match Limited::new(&mut body, bytes_max).collect().await {
-                Ok(body) => return Ok(body.to_bytes()),
-                Err(error) if error.is::<LengthLimitError>() => {}
-                Err(_) => return Err(invalid("the body ended before it was complete")),
+            let room = connection.room.request();
+            if let Some(bytes) = collect(&mut body, bytes_max, room).await? {
+                return Ok(bytes);
             }
         }
         // A client that waits for permission has sent nothing, and need not.
@@ -117,6 +122,29 @@ pub async fn read_body(
         let message = "the body did not come in time";
         Err(Refusal::new(ErrorCode::Timeout, message))
     })
+}
+
+/// The whole body, or nothing when it is too long.
+async fn collect(
+    body: &mut Body,
+    bytes_max: usize,
+    mut room: RequestRoom,
+) -> Result<Option<Bytes>> {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| invalid("the body ended before it was complete"))?;
+        let Some(data) = frame.data_ref() else {
+            continue;
+        };
+        let length = bytes.len() + data.len();
+        if length > bytes_max {
+            return Ok(None);
+        }
+        // It doubles, as the buffer does.
+        room.grow(length.next_power_of_two().min(bytes_max))?;
+        bytes.extend_from_slice(data);
+    }
+    Ok(Some(bytes.freeze()))
 }
 
 /// Reads on for a while: closing a connection with unread data resets it, and many clients would

@@ -1,6 +1,7 @@
 //! gRPC: `highwater.client.v1`, health and reflection.
 
 mod calls;
+mod incoming;
 mod malformed;
 mod publish_stream;
 mod raw;

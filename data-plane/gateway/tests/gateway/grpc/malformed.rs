@@ -3,7 +3,7 @@
 use futures_util::stream;
 use highwater_proto::{
     client::{PublishStreamRequest, SubscribeRequest, subscribe_request},
-    limits::{REQUEST_BYTES_MAX, REQUEST_FIELDS_MAX},
+    limits::{PUBLIC_REQUEST_BYTES_MAX, REQUEST_BYTES_MAX, REQUEST_FIELDS_MAX},
 };
 use prost::Message;
 use tonic::{Code, codec::CompressionEncoding};
@@ -11,7 +11,7 @@ use tonic::{Code, codec::CompressionEncoding};
 use super::{
     assert_refused,
     calls::publish,
-    raw::{Raw, message, prefix},
+    raw::{Raw, message, prefix, status},
 };
 use crate::stage::{Stage, within};
 
@@ -117,4 +117,19 @@ async fn a_request_that_unfolds_is_refused_from_the_error_table() {
             .await
             .unwrap();
     }
+}
+
+#[tokio::test]
+async fn services_without_a_credential_take_small_requests_only() {
+    let stage = Stage::open().await;
+    let raw = Raw::connect(&stage).await;
+    let body = prefix(0, PUBLIC_REQUEST_BYTES_MAX + 1);
+    let health = "/grpc.health.v1.Health/Check";
+    let (response, _sender) = raw.begin(health, &[], body.clone(), false).await;
+    let refused = status(response).await;
+    assert_refused(&refused, Code::InvalidArgument, "payload_too_large");
+    // Another's service: it ends the stream and gives no reason.
+    let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    let (response, _sender) = raw.begin(reflection, &[], body, false).await;
+    assert_eq!(status(response).await.code(), Code::Ok);
 }
