@@ -224,6 +224,24 @@ async fn a_waiting_read_ends_when_its_key_is_revoked() {
 }
 
 #[tokio::test]
+async fn a_call_that_is_cancelled_is_given_up_on_the_server() {
+    let stage = Stage::open().await;
+    let mut client = stage.grpc().await;
+    let request = ReadRequest {
+        wait_ms: 60_000,
+        ..read("a", "latest")
+    };
+    tokio::select! {
+        page = client.read(stage.call(request)) => panic!("{page:?}"),
+        () = stage.followed(true) => {}
+    }
+    stage.followed(false).await;
+    within(client.publish(stage.call(publish("a", "x"))))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
 async fn a_page_of_records_larger_than_one_response_is_cut() {
     let stage = Stage::open().await;
     let mut client = stage.grpc().await;

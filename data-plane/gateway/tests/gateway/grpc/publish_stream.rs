@@ -1,8 +1,11 @@
 //! `PublishStream`.
 
+use std::{cell::Cell, time::Duration};
+
 use futures_util::{StreamExt, stream};
-use highwater_proto::client::{
-    PublishOutcome, PublishRequest, PublishStreamRequest, publish_outcome::Outcome,
+use highwater_proto::{
+    client::{PublishOutcome, PublishRequest, PublishStreamRequest, publish_outcome::Outcome},
+    limits::PUBLISH_STREAM_IN_FLIGHT_MAX,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -54,6 +57,10 @@ async fn outcomes_come_in_order_and_a_refusal_does_not_end_the_stream() {
 
 #[tokio::test]
 async fn a_stream_holds_its_publisher_back_instead_of_refusing() {
+    const FRAMES: u64 = 200;
+    const PER_FRAME: u64 = 100;
+    // What is in flight, and what the windows and buffers on both sides hold of frames of 100 KB.
+    const TAKEN_MAX: u64 = PUBLISH_STREAM_IN_FLIGHT_MAX as u64 / PER_FRAME + 60;
     let stage = Stage::open().await;
     let mut client = stage.grpc().await;
     stage.shards[0].hold(true);
@@ -64,17 +71,22 @@ async fn a_stream_holds_its_publisher_back_instead_of_refusing() {
         .await
         .unwrap()
         .into_inner();
-    const FRAMES: u64 = 200;
-    const PER_FRAME: u64 = 100;
+    let taken = Cell::new(0);
     let sending = async {
         for _ in 0..FRAMES {
             let publishes = (0..PER_FRAME).map(|_| publish("a", &"x".repeat(1_000)));
             send.send(frame(publishes.collect())).await.unwrap();
+            taken.set(taken.get() + 1);
         }
         drop(send);
     };
+    tokio::pin!(sending);
+    let held = tokio::time::timeout(Duration::from_secs(2), &mut sending);
+    assert!(held.await.is_err(), "the publisher is held back");
+    let taken = taken.get();
+    assert!(taken < TAKEN_MAX, "{taken} frames were taken");
+    stage.shards[0].hold(false);
     let reading = async {
-        stage.shards[0].hold(false);
         let mut next = 0;
         while let Some(response) = responses.next().await {
             for outcome in response.unwrap().outcomes {
@@ -85,6 +97,25 @@ async fn a_stream_holds_its_publisher_back_instead_of_refusing() {
         assert_eq!(next, FRAMES * PER_FRAME);
     };
     within(async { tokio::join!(sending, reading) }).await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_at_its_deadline() {
+    let stage = Stage::open().await;
+    let mut client = stage.grpc().await;
+    stage.shards[0].hold(true);
+    let (send, requests) = mpsc::channel(1);
+    let mut request = with_key(ReceiverStream::new(requests), &stage.key);
+    let timeout = "1S".parse().unwrap();
+    request.metadata_mut().insert("grpc-timeout", timeout);
+    let mut responses = within(client.publish_stream(request))
+        .await
+        .unwrap()
+        .into_inner();
+    // Whether or not something is in flight.
+    send.send(frame(vec![publish("a", "x")])).await.unwrap();
+    let status = within(responses.message()).await.unwrap_err();
+    assert_refused(&status, Code::DeadlineExceeded, "timeout");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use highwater_proto::{
     names::TopicName,
 };
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Code, Status, Streaming};
 
 use super::assert_refused;
@@ -268,6 +268,26 @@ async fn a_subscription_ends_when_its_key_is_revoked() {
     stage.revoke_keys();
     let status = subscriber.next().await.unwrap_err();
     assert_refused(&status, Code::Unauthenticated, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_subscription_ends_at_its_deadline() {
+    let stage = Stage::open().await;
+    let first = SubscribeRequest {
+        request: Some(Kind::Start(start(&["a"], ""))),
+    };
+    let requests = tokio_stream::once(first).chain(tokio_stream::pending());
+    let mut request = with_key(requests, &stage.key);
+    let timeout = "1S".parse().unwrap();
+    request.metadata_mut().insert("grpc-timeout", timeout);
+    let mut client = stage.grpc().await;
+    let responses = within(client.subscribe(request)).await.unwrap();
+    let mut responses = responses.into_inner();
+    let receipt = within(responses.message()).await.unwrap().unwrap();
+    assert!(receipt.subscribed.is_some());
+    let status = within(responses.message()).await.unwrap_err();
+    assert_refused(&status, Code::DeadlineExceeded, "timeout");
+    stage.followed(false).await;
 }
 
 #[tokio::test]

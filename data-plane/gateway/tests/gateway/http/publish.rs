@@ -1,9 +1,11 @@
 //! What a POST does.
 
+use std::time::{Duration, Instant};
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use highwater_broker::Refusal;
 use highwater_gateway::Options;
-use highwater_proto::ErrorCode;
+use highwater_proto::{ErrorCode, ids::ShardId, names::TopicName};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -419,4 +421,40 @@ async fn a_batch_with_one_bad_message_writes_nothing() {
     )
     .await;
     assert_nothing_was_written(&stage).await;
+}
+
+#[tokio::test]
+async fn a_batch_waits_no_longer_for_many_shards_than_for_one() {
+    const SHARDS: u32 = 8;
+    let options = Options {
+        publish_timeout: Duration::from_secs(1),
+        ..Options::default()
+    };
+    let stage = Stage::with(SHARDS, options, None).await;
+    for shard in &stage.shards {
+        shard.hold(true);
+    }
+    let lies_in = |topic: &String, shard| {
+        let topic = TopicName::try_from(topic.as_str()).unwrap();
+        stage.project.shard_of(&topic) == ShardId(shard)
+    };
+    let topics = (0..SHARDS).map(|shard| {
+        let mut topics = (0..).map(|number| format!("a/{number}"));
+        topics.find(|topic| lies_in(topic, shard)).unwrap()
+    });
+    let messages: Vec<Value> = topics
+        .map(|topic| json!({"topic": topic, "data": "x"}))
+        .collect();
+    let batch = json!({ "messages": messages }).to_string();
+    let began = Instant::now();
+    let problem = refused(stage.post("/v1/messages", batch), "unavailable").await;
+    assert_eq!(
+        problem["results"].as_array().unwrap().len(),
+        SHARDS as usize
+    );
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use highwater_gateway::Options;
 use hyper::{Request, StatusCode};
 use tokio::{
@@ -17,7 +18,7 @@ const EMPTY_SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
 
 fn impatient() -> Options {
     Options {
-        header_timeout: Duration::from_millis(100),
+        header_timeout: Duration::from_secs(1),
         ..Options::default()
     }
 }
@@ -36,16 +37,15 @@ async fn until_closed(stage: &Stage, bytes: &[u8]) -> Vec<u8> {
 async fn a_client_that_does_not_say_what_it_wants_is_closed() {
     let stage = Stage::with(1, impatient(), None).await;
     let settled = [PREFACE, &EMPTY_SETTINGS].concat();
-    for beginning in [
+    let beginnings = [
         &b""[..],
         b"G",
         b"GET /v1/messages/a HTTP/1.1\r\nhost: x\r\nauth",
         b"PRI * HT",
         PREFACE,
         &settled,
-    ] {
-        until_closed(&stage, beginning).await;
-    }
+    ];
+    join_all(beginnings.map(|beginning| until_closed(&stage, beginning))).await;
     let metrics = stage.gateway.metrics();
     within(async {
         while metrics.connections.get() != 0 {
@@ -58,14 +58,14 @@ async fn a_client_that_does_not_say_what_it_wants_is_closed() {
 #[tokio::test]
 async fn a_request_may_take_longer_than_its_headers() {
     let stage = Stage::with(1, impatient(), None).await;
-    let poll = stage.get("/v1/messages/a?from=latest&wait=300");
+    let poll = stage.get("/v1/messages/a?from=latest&wait=2000");
     expect(poll, reqwest::StatusCode::OK).await;
 }
 
 #[tokio::test]
 async fn a_body_that_does_not_come_is_a_timeout() {
     let options = Options {
-        body_timeout: Duration::from_millis(100),
+        body_timeout: Duration::from_secs(1),
         ..Options::default()
     };
     let stage = Stage::with(1, options, None).await;
@@ -117,6 +117,19 @@ async fn connections_beyond_the_limit_are_closed_at_once() {
     expect(stage.get("/v1/messages/a"), reqwest::StatusCode::OK).await;
 }
 
+/// The types and payloads of frames (RFC 9113, section 4.1).
+fn frames(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    std::iter::from_fn(move || {
+        let (head, rest) = bytes.split_first_chunk::<9>()?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let (payload, rest) = rest.split_at_checked(length)?;
+        bytes = rest;
+        Some((head[3], payload))
+    })
+}
+
+const GOAWAY: u8 = 7;
+
 /// A request for `/` on a stream, and its reset right behind it (RFC 9113, sections 6.2 and 6.4).
 fn request_and_reset(stream: u32) -> Vec<u8> {
     const HEADERS: [u8; 3] = [0x82, 0x86, 0x84];
@@ -144,7 +157,11 @@ async fn a_flood_of_resets_ends_the_connection() {
         .chain(EMPTY_SETTINGS)
         .chain(flood)
         .collect();
-    until_closed(&stage, &flood).await;
+    let answer = until_closed(&stage, &flood).await;
+    // RFC 9113, section 6.8: the last stream and the code, here ENHANCE_YOUR_CALM.
+    let goodbye = frames(&answer).find(|(kind, _)| *kind == GOAWAY);
+    let (_, payload) = goodbye.expect("the connection is ended with a reason");
+    assert_eq!(payload[4..8], [0, 0, 0, 0xb]);
     // And nobody else notices.
     expect(stage.get("/v1/messages/a"), reqwest::StatusCode::OK).await;
 }
@@ -152,7 +169,7 @@ async fn a_flood_of_resets_ends_the_connection() {
 #[tokio::test]
 async fn a_peer_that_does_not_answer_pings_is_closed() {
     let options = Options {
-        keepalive_interval: Duration::from_millis(100),
+        keepalive_interval: Duration::from_secs(1),
         header_timeout: Duration::from_secs(3_600),
         ..Options::default()
     };

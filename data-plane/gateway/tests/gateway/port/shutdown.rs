@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use highwater_gateway::Options;
 use highwater_proto::client::{
     SubscribeRequest,
     subscribe_request::{Request as Kind, Start},
 };
+use hyper::Request;
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use reqwest::StatusCode;
 use tokio::{io::AsyncWriteExt, net::TcpStream, sync::mpsc};
@@ -67,7 +69,7 @@ async fn a_long_poll_is_answered_at_the_end() {
 #[tokio::test]
 async fn what_does_not_end_is_dropped_after_the_drain_timeout() {
     let options = Options {
-        drain_timeout: Duration::from_millis(100),
+        drain_timeout: Duration::from_secs(1),
         ..Options::default()
     };
     let mut stage = Stage::with(1, options, None).await;
@@ -84,7 +86,7 @@ async fn what_does_not_end_is_dropped_after_the_drain_timeout() {
 #[tokio::test]
 async fn an_old_connection_is_asked_to_go_elsewhere() {
     let options = Options {
-        connection_age_max: Some(Duration::from_millis(100)),
+        connection_age_max: Some(Duration::from_secs(2)),
         ..Options::default()
     };
     let stage = Stage::with(1, options, None).await;
@@ -108,6 +110,48 @@ async fn an_old_connection_is_asked_to_go_elsewhere() {
     let told = within(responses.message()).await.unwrap().unwrap();
     assert!(told.draining.is_some());
     assert!(within(responses.message()).await.unwrap().is_none());
+    expect(stage.get("/v1/messages/a"), StatusCode::OK).await;
+}
+
+#[tokio::test]
+async fn an_old_connection_takes_no_more_requests_and_answers_those_it_has() {
+    let options = Options {
+        connection_age_max: Some(Duration::from_secs(2)),
+        ..Options::default()
+    };
+    let stage = Stage::with(1, options, None).await;
+    stage.shards[0].hold(true);
+    let socket = TcpStream::connect(stage.address).await.unwrap();
+    let (client, connection) = within(h2::client::handshake(socket)).await.unwrap();
+    let post = Request::post(stage.url("/v1/messages/a"))
+        .header("authorization", format!("Bearer {}", stage.key))
+        .body(())
+        .unwrap();
+    let requesting = async move {
+        let mut ready = within(client.clone().ready()).await.unwrap();
+        let (response, mut body) = ready.send_request(post, false).unwrap();
+        body.send_data(Bytes::from_static(b"x"), true).unwrap();
+        let goodbye = within(async {
+            loop {
+                match client.clone().ready().await {
+                    Ok(_) => tokio::task::yield_now().await,
+                    Err(goodbye) => break goodbye,
+                }
+            }
+        });
+        let goodbye = goodbye.await;
+        assert!(goodbye.is_go_away() && goodbye.is_remote());
+        assert_eq!(goodbye.reason(), Some(h2::Reason::NO_ERROR));
+        stage.shards[0].hold(false);
+        assert_eq!(
+            within(response).await.unwrap().status(),
+            StatusCode::CREATED
+        );
+        drop((client, ready));
+        stage
+    };
+    let (stage, ended) = tokio::join!(requesting, within(connection));
+    ended.unwrap();
     expect(stage.get("/v1/messages/a"), StatusCode::OK).await;
 }
 
