@@ -116,6 +116,8 @@ pub const PUBLISH_BYTES_TOGETHER_MAX: usize = 256 << 10;
 pub const CONNECTIONS_MAX: usize = 100_000;
 /// Time a client has to send a request's headers, in milliseconds.
 pub const HEADER_TIMEOUT_MS: u64 = 10_000;
+/// Longest of the times that can be configured for clients, in milliseconds: a day.
+pub const CLIENT_TIME_MS_MAX: u64 = 24 * 3_600 * 1_000;
 /// Concurrent HTTP/2 streams of one connection.
 pub const HTTP2_STREAMS_MAX: u32 = 1_024;
 /// Reset HTTP/2 streams that are remembered, against rapid-reset floods (CVE-2023-44487).

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use highwater_gateway::Options;
 use highwater_proto::{ids::NodeId, limits::SHARDS_MAX};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -38,6 +39,8 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// The door for clients.
     pub client: Door,
+    /// How clients are treated there.
+    pub gateway: Options,
     /// The door for the other nodes.
     pub peer: Door,
     /// All nodes of the cluster, this one included, with the address of their peer door.

@@ -97,11 +97,9 @@ impl Node {
 
         let health = Arc::new(Health::new(Arc::downgrade(&cluster)));
         let options = Options {
-            // The stop order has a timeout of its own for this.
-            drain_timeout: config.shutdown_timeout,
             trace_ratio: config.traces.as_ref().map_or(0.0, |t| t.sample_ratio),
             traceparent_of: telemetry::traceparent_of,
-            ..Options::default()
+            ..config.gateway.clone()
         };
         let gateway = Gateway::new(broker.clone(), clock::system(), options);
         let mut registry = Registry::default();

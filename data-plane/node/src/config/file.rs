@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use highwater_proto::ids::NodeId;
+use highwater_gateway::Options;
+use highwater_proto::{
+    ids::NodeId,
+    limits::{CLIENT_TIME_MS_MAX, CONNECTIONS_MAX},
+};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -29,13 +33,28 @@ pub(super) struct File {
     catalogue: PathBuf,
     #[serde(default = "shutdown_timeout_ms")]
     shutdown_timeout_ms: u64,
-    client: DoorFile,
+    client: ClientFile,
     peer: DoorFile,
     peers: BTreeMap<String, String>,
     #[serde(default)]
     log: LogFile,
     #[serde(default)]
     traces: TracesFile,
+}
+
+/// A door, and how it treats clients. Not nested, for `deny_unknown_fields` does not see through that.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClientFile {
+    listen: String,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    tls_ca: Option<PathBuf>,
+    connections_max: Option<usize>,
+    header_timeout_ms: Option<u64>,
+    body_timeout_ms: Option<u64>,
+    keepalive_interval_ms: Option<u64>,
+    connection_age_max_ms: Option<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -130,6 +149,12 @@ impl File {
         if peer.tls.as_ref().is_some_and(|tls| tls.ca.is_none()) {
             return Err("peer.tls_ca: missing; nodes check each other's certificates".into());
         }
+        let shutdown_timeout = Duration::from_millis(self.shutdown_timeout_ms);
+        let gateway = Options {
+            // The stop order has a timeout of its own for this.
+            drain_timeout: shutdown_timeout,
+            ..check_client(&self.client)?
+        };
         Ok(Config {
             node,
             cluster: self.cluster,
@@ -137,8 +162,9 @@ impl File {
             data_dir: folder.join(self.data_dir),
             shards: check_shards(self.shards)?,
             catalogue: folder.join(self.catalogue),
-            shutdown_timeout: Duration::from_millis(self.shutdown_timeout_ms),
-            client: check_door("client", self.client, folder)?,
+            shutdown_timeout,
+            client: check_door("client", self.client.door(), folder)?,
+            gateway,
             peer,
             peers,
             log: check_log(self.log)?,
@@ -178,6 +204,51 @@ fn check_door(name: &str, door: DoorFile, folder: &Path) -> Result<Door, String>
         (Some(_), None, _) => return Err(format!("{name}.tls_key: missing")),
     };
     Ok(Door { listen, tls })
+}
+
+impl ClientFile {
+    fn door(self) -> DoorFile {
+        DoorFile {
+            listen: self.listen,
+            tls_cert: self.tls_cert,
+            tls_key: self.tls_key,
+            tls_ca: self.tls_ca,
+        }
+    }
+}
+
+fn check_client(client: &ClientFile) -> Result<Options, String> {
+    let default = Options::default();
+    let connections_max = client.connections_max.unwrap_or(default.connections_max);
+    if !(1..=CONNECTIONS_MAX).contains(&connections_max) {
+        return Err(format!(
+            "client.connections_max: from 1 to {CONNECTIONS_MAX}"
+        ));
+    }
+    let time = |name: &str, ms: Option<u64>| match ms {
+        Some(ms) if !(1..=CLIENT_TIME_MS_MAX).contains(&ms) => Err(format!(
+            "client.{name}: from 1 to {CLIENT_TIME_MS_MAX} milliseconds"
+        )),
+        ms => Ok(ms.map(Duration::from_millis)),
+    };
+    let or = |ms: Option<Duration>, default| ms.unwrap_or(default);
+    Ok(Options {
+        connections_max,
+        header_timeout: or(
+            time("header_timeout_ms", client.header_timeout_ms)?,
+            default.header_timeout,
+        ),
+        body_timeout: or(
+            time("body_timeout_ms", client.body_timeout_ms)?,
+            default.body_timeout,
+        ),
+        keepalive_interval: or(
+            time("keepalive_interval_ms", client.keepalive_interval_ms)?,
+            default.keepalive_interval,
+        ),
+        connection_age_max: time("connection_age_max_ms", client.connection_age_max_ms)?,
+        ..default
+    })
 }
 
 fn check_log(log: LogFile) -> Result<Log, String> {

@@ -66,6 +66,25 @@ fn a_variable_wins_over_the_file() {
 }
 
 #[test]
+fn what_clients_may_take_can_be_configured() {
+    let text = VALID.replacen(
+        "[client]",
+        "[client]\nconnections_max = 7\nheader_timeout_ms = 1\nbody_timeout_ms = 2\n\
+         keepalive_interval_ms = 3\nconnection_age_max_ms = 4",
+        1,
+    );
+    let gateway = read(&text, &[]).unwrap().gateway;
+    assert_eq!(gateway.connections_max, 7);
+    assert_eq!(gateway.header_timeout, Duration::from_millis(1));
+    assert_eq!(gateway.body_timeout, Duration::from_millis(2));
+    assert_eq!(gateway.keepalive_interval, Duration::from_millis(3));
+    assert_eq!(gateway.connection_age_max, Some(Duration::from_millis(4)));
+    let variable = [("HIGHWATER_CLIENT_CONNECTION_AGE_MAX_MS", "60000")];
+    let gateway = read(&text, &variable).unwrap().gateway;
+    assert_eq!(gateway.connection_age_max, Some(Duration::from_secs(60)));
+}
+
+#[test]
 fn errors_name_the_key() {
     let cases = [
         ("node = 1", "nod = 1", "unknown field `nod`"),
@@ -95,6 +114,21 @@ fn errors_name_the_key() {
             "peer.tls_ca: missing",
         ),
         ("node = 1", "node = 1\nshards = 0", "shards: from 1 to 1024"),
+        (
+            "[client]",
+            "[client]\nconnections_max = 0",
+            "client.connections_max: from 1 to 100000",
+        ),
+        (
+            "[client]",
+            "[client]\nheader_timeout_ms = 0",
+            "client.header_timeout_ms: from 1 to",
+        ),
+        (
+            "[client]",
+            "[client]\nconnection_age_max_ms = 9000000000000000000",
+            "client.connection_age_max_ms: from 1 to",
+        ),
         (
             "[peer]",
             "[log]\nformat = \"xml\"\n[peer]",
@@ -136,7 +170,9 @@ fn the_example_file_is_up_to_date_and_valid() {
     }
     let written = fs::read_to_string(&path).unwrap_or_default();
     assert_eq!(written, keys::example(), "run again with UPDATE_EXPECT=1");
-    read(&written, &[]).unwrap();
+    let shown = read(&written, &[]).unwrap().gateway;
+    let unsaid = read(VALID, &[]).unwrap().gateway;
+    assert_eq!(format!("{shown:?}"), format!("{unsaid:?}"));
 }
 
 #[test]
