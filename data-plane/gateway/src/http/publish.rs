@@ -104,18 +104,16 @@ pub async fn read_body(
         return Err(invalid("the body of a publish has no content encoding"));
     }
     let read = async {
-        if body.size_hint().lower() <= bytes_max as u64 {
-            let room = connection.room.request();
-            if let Some(bytes) = collect(&mut body, bytes_max, room).await? {
-                return Ok(bytes);
-            }
-        }
+        let room = connection.room.request();
+        let read = match body.size_hint().lower() <= bytes_max as u64 {
+            true => collect(&mut body, bytes_max, room).await,
+            false => Err(too_large(bytes_max)),
+        };
         // A client that waits for permission has sent nothing, and need not.
-        if !headers.contains_key(EXPECT) {
+        if read.is_err() && !headers.contains_key(EXPECT) {
             discard(&mut body).await;
         }
-        let message = format!("the body has at most {bytes_max} bytes");
-        Err(Refusal::new(ErrorCode::PayloadTooLarge, message))
+        read
     };
     let in_time = tokio::time::timeout(door.options.body_timeout, read).await;
     in_time.unwrap_or_else(|_| {
@@ -124,12 +122,8 @@ pub async fn read_body(
     })
 }
 
-/// The whole body, or nothing when it is too long.
-async fn collect(
-    body: &mut Body,
-    bytes_max: usize,
-    mut room: RequestRoom,
-) -> Result<Option<Bytes>> {
+/// The whole body, in memory that it has room for.
+async fn collect(body: &mut Body, bytes_max: usize, mut room: RequestRoom) -> Result<Bytes> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| invalid("the body ended before it was complete"))?;
@@ -138,13 +132,18 @@ async fn collect(
         };
         let length = bytes.len() + data.len();
         if length > bytes_max {
-            return Ok(None);
+            return Err(too_large(bytes_max));
         }
         // It doubles, as the buffer does.
         room.grow(length.next_power_of_two().min(bytes_max))?;
         bytes.extend_from_slice(data);
     }
-    Ok(Some(bytes.freeze()))
+    Ok(bytes.freeze())
+}
+
+fn too_large(bytes_max: usize) -> Refusal {
+    let message = format!("the body has at most {bytes_max} bytes");
+    Refusal::new(ErrorCode::PayloadTooLarge, message)
 }
 
 /// Reads on for a while: closing a connection with unread data resets it, and many clients would
