@@ -56,7 +56,7 @@ pub fn run(args: Args, output: Output) -> anyhow::Result<()> {
             }
         }
     })?;
-    if let Some(gap) = &page.gap {
+    for gap in page.gap.iter().chain(&page.further_gaps) {
         print_gap(output, gap)?;
     }
     for record in &page.records {

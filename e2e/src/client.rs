@@ -207,6 +207,7 @@ impl Client {
             })
             .await?;
             gaps.extend(page.gap);
+            gaps.extend(page.further_gaps);
             if page.records.is_empty() && from == format!("cursor:{}", page.next) {
                 return Ok((records, gaps));
             }
