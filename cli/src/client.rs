@@ -66,10 +66,15 @@ impl ServerArgs {
         Ok(Credential(value))
     }
 
+    /// The address of one of the servers, counted round.
+    pub fn address(&self, index: usize) -> &str {
+        &self.servers[index % self.servers.len()]
+    }
+
     /// How to connect to one of the servers, counted round.
     pub fn endpoint(&self, index: usize) -> anyhow::Result<Endpoint> {
-        let server = &self.servers[index % self.servers.len()];
-        let endpoint = Endpoint::from_shared(server.clone())
+        let server = self.address(index);
+        let endpoint = Endpoint::from_shared(server.to_owned())
             .map_err(|_| {
                 Exit::usage(format!(
                     "`{server}` is not an address like http://host:8080"
@@ -97,7 +102,7 @@ impl ServerArgs {
 
     /// A connection to one of the servers, counted round.
     pub async fn connect(&self, index: usize) -> anyhow::Result<Client> {
-        let server = &self.servers[index % self.servers.len()];
+        let server = self.address(index);
         let channel = self.endpoint(index)?.connect().await;
         let channel = channel.with_context(|| format!("cannot reach {server}"))?;
         Ok(
@@ -166,7 +171,11 @@ fn is_retryable(error: &anyhow::Error) -> bool {
                 Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Cancelled
             );
         }
-        cause.is::<tonic::transport::Error>()
+        if let Some(error) = cause.downcast_ref::<reqwest::Error>() {
+            return !error.is_builder();
+        }
+        let exit = cause.downcast_ref::<Exit>();
+        cause.is::<tonic::transport::Error>() || exit.is_some_and(Exit::is_retryable)
     })
 }
 
@@ -176,4 +185,27 @@ pub fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::
         .enable_all()
         .build()?;
     runtime.block_on(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_succeed_later_is_tried_again_whichever_way_it_was_asked() {
+        for (error, expected) in [
+            (anyhow::Error::from(Status::unavailable("draining")), true),
+            (Status::unauthenticated("no such key").into(), false),
+            (Exit::http(503, None, "a proxy".into()).into(), true),
+            (Exit::http(429, Some(false), "quota".into()).into(), false),
+            (
+                Exit::http(404, Some(false), "no topic".into()).into(),
+                false,
+            ),
+            (Exit::unavailable("draining").into(), true),
+            (Exit::usage("not an address").into(), false),
+        ] {
+            assert_eq!(is_retryable(&error), expected, "{error:#}");
+        }
+    }
 }

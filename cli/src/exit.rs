@@ -21,6 +21,7 @@ Exit codes:
 pub struct Exit {
     code: u8,
     message: String,
+    is_retryable: bool,
 }
 
 impl Exit {
@@ -29,6 +30,7 @@ impl Exit {
         Exit {
             code: 2,
             message: message.into(),
+            is_retryable: false,
         }
     }
 
@@ -37,6 +39,7 @@ impl Exit {
         Exit {
             code: 3,
             message: message.into(),
+            is_retryable: true,
         }
     }
 
@@ -46,18 +49,33 @@ impl Exit {
         Exit {
             code: code_of(Code::from(code.unwrap_or(13))),
             message: format!("{}: {}", error.code, error.message),
+            is_retryable: error.retryable,
         }
     }
 
-    /// An HTTP answer that is no success.
-    pub fn http(status: u16, message: String) -> Exit {
+    /// An HTTP answer that is no success, and whether its document says that a retry is worth it.
+    pub fn http(status: u16, retryable: Option<bool>, message: String) -> Exit {
         let code = match status {
             401 | 403 => 4,
             404 => 5,
             408 | 429 | 503 => 3,
             _ => 1,
         };
-        Exit { code, message }
+        Exit {
+            code,
+            message,
+            is_retryable: retryable.unwrap_or(code == 3),
+        }
+    }
+
+    /// Whether the same command may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        self.is_retryable
+    }
+
+    /// Whether it says that there is no such topic.
+    pub fn is_not_found(&self) -> bool {
+        self.code == 5
     }
 }
 
