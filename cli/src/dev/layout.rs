@@ -152,7 +152,9 @@ impl Identity {
         }
     }
 
-    /// One tenant, one project over all shards, one key that may do everything in it.
+    /// One tenant, one project, one key that may do everything in it. The project lies in one shard, as
+    /// any project does of which nothing else is said: a filter then follows one log, and what is seen
+    /// here is what is seen elsewhere. Who wants more finds `spread` in the file.
     fn catalogue(&self) -> anyhow::Result<CatalogueFile> {
         let hasher = KeyHasher::new(self.cluster_secret.as_bytes());
         let (id, hash) = crate::key::hash(&hasher, &self.key).context("dev.toml holds no key")?;
@@ -166,7 +168,7 @@ impl Identity {
                 id: self.project.clone(),
                 tenant: self.tenant.clone(),
                 name: "dev".into(),
-                spread: self.shards,
+                spread: 1,
                 payload_bytes_max: None,
                 policies: Vec::new(),
             }],
@@ -288,6 +290,7 @@ mod tests {
             let config = highwater_node::Config::read(&node.config, std::iter::empty()).unwrap();
             assert_eq!(config.peers.len(), 3);
             let catalogue = CatalogueFile::read(&config.catalogue).unwrap();
+            assert_eq!(catalogue.projects[0].spread, 1);
             let catalogue = catalogue.compile(config.shards).unwrap();
             let hasher = KeyHasher::new(config.secret_bytes());
             catalogue.authenticate(&hasher, &identity.key).unwrap();
