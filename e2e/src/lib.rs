@@ -16,9 +16,11 @@
 //! Reading order: `cluster.rs`, `client.rs`, `ledger.rs`, `load.rs`, then a test.
 
 pub mod binary;
+pub mod cli;
 pub mod client;
 pub mod cluster;
 pub mod condition;
+pub mod dev;
 pub mod faults;
 pub mod ledger;
 pub mod load;
