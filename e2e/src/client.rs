@@ -17,7 +17,7 @@ use tonic::{
     Code, Request, Status, Streaming,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 
 /// How long one attempt may take before another is made.
@@ -48,8 +48,26 @@ impl Client {
     /// # Panics
     /// When the address or the key cannot be one.
     pub fn new(address: &str, key: &str) -> Client {
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
-            .expect("an address")
+        let endpoint = Endpoint::from_shared(format!("http://{address}"));
+        Client::connect(address, key, endpoint.expect("an address"))
+    }
+
+    /// The same over TLS, of a node whose certificate this authority (PEM) issued.
+    ///
+    /// # Panics
+    /// When the address, the key or the authority cannot be one.
+    pub fn with_tls(address: &str, key: &str, ca: &str) -> Client {
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
+        let endpoint = Endpoint::from_shared(format!("https://{address}")).expect("an address");
+        Client::connect(
+            address,
+            key,
+            endpoint.tls_config(tls).expect("a certificate"),
+        )
+    }
+
+    fn connect(address: &str, key: &str, endpoint: Endpoint) -> Client {
+        let endpoint = endpoint
             .connect_timeout(Duration::from_secs(2))
             // A frozen node keeps its sockets: only silence gives it away.
             .http2_keep_alive_interval(Duration::from_secs(2))

@@ -21,10 +21,12 @@ use crate::{
     process::{self, Pid},
 };
 
+mod certificates;
 mod files;
 mod ports;
 
-pub use files::{Policy, Setup};
+pub use certificates::Authority;
+pub use files::{CLUSTER_SECRET, Policy, Setup};
 pub use ports::take as free_port;
 
 /// What nodes warn of when another one is lost or stops, besides what they always may.
@@ -60,6 +62,8 @@ pub struct Cluster {
     faults: Option<Faults>,
     allowed: Vec<&'static str>,
     http: reqwest::Client,
+    /// The authority of the nodes' certificates, where they have some.
+    ca: Option<String>,
     folder: TempDir,
     _slot: Option<SemaphorePermit<'static>>,
 }
@@ -108,7 +112,8 @@ impl Cluster {
             keys: written.keys,
             faults,
             allowed: setup.allowed_warnings,
-            http: reqwest::Client::new(),
+            http: http_client(written.ca.as_deref()),
+            ca: written.ca,
             folder,
             _slot: None,
         }
@@ -121,7 +126,12 @@ impl Cluster {
 
     /// API key of the project that is used where none is named, the first.
     pub fn key(&self) -> &str {
-        &self.keys[0]
+        self.key_of(0)
+    }
+
+    /// API key of one of the projects.
+    pub fn key_of(&self, project: usize) -> &str {
+        &self.keys[project]
     }
 
     /// A client of one node, for the first project. Nodes count from 0.
@@ -131,7 +141,11 @@ impl Cluster {
 
     /// A client of one node, for one of the projects.
     pub fn client_of(&self, node: usize, project: usize) -> Client {
-        Client::new(&self.nodes[node].client, &self.keys[project])
+        let (address, key) = (&self.nodes[node].client, &self.keys[project]);
+        match &self.ca {
+            None => Client::new(address, key),
+            Some(ca) => Client::with_tls(address, key, ca),
+        }
     }
 
     /// A client of each node.
@@ -146,7 +160,8 @@ impl Cluster {
 
     /// A node's address of some HTTP path.
     pub fn url(&self, node: usize, path: &str) -> String {
-        format!("http://{}{path}", self.nodes[node].client)
+        let scheme = if self.ca.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.nodes[node].client)
     }
 
     /// An HTTP client without a credential.
@@ -296,6 +311,34 @@ impl Cluster {
         }
     }
 
+    /// Everything a node has logged.
+    ///
+    /// # Panics
+    /// When it was never started.
+    pub fn log(&self, node: usize) -> String {
+        fs::read_to_string(&self.nodes[node].log).expect("a log")
+    }
+
+    /// Changes the catalogue that all nodes read, as an editor would: the new file takes the place of
+    /// the old one at once.
+    ///
+    /// # Panics
+    /// When it cannot be read or written.
+    pub fn edit_catalogue(&self, edit: impl FnOnce(&mut toml::Table)) {
+        let path = self.catalogue();
+        let text = fs::read_to_string(&path).expect("the catalogue");
+        let mut catalogue = text.parse().expect("TOML");
+        edit(&mut catalogue);
+        let new = path.with_extension("new");
+        fs::write(&new, catalogue.to_string()).expect("it is written");
+        fs::rename(&new, &path).expect("it takes its place");
+    }
+
+    /// The file of the catalogue that all nodes read.
+    pub fn catalogue(&self) -> PathBuf {
+        self.folder().join("catalogue.toml")
+    }
+
     /// What a node says at some path, without a credential.
     ///
     /// # Errors
@@ -417,6 +460,16 @@ impl Cluster {
             eprintln!("\nnode {index} ended with:\n{}", logs::tail(&node.log, 12));
         }
     }
+}
+
+/// Trusts the system's authorities, or this one alone.
+fn http_client(ca: Option<&str>) -> reqwest::Client {
+    let Some(ca) = ca else {
+        return reqwest::Client::new();
+    };
+    let ca = reqwest::Certificate::from_pem(ca.as_bytes()).expect("a certificate");
+    let client = reqwest::Client::builder().tls_certs_only([ca]).build();
+    client.expect("a client")
 }
 
 impl Drop for Cluster {

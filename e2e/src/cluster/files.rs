@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde::Serialize;
 
-use super::{Node, ports};
+use super::{Node, certificates::Authority, ports};
 
 /// What makes one cluster different from another.
 #[derive(Debug, Clone)]
@@ -23,6 +23,10 @@ pub struct Setup {
     pub faults: bool,
     /// Where traces go.
     pub otlp_endpoint: Option<String>,
+    /// Whether clients and nodes speak TLS, the nodes proving themselves to each other.
+    pub tls: bool,
+    /// What is logged.
+    pub log_level: &'static str,
     /// Texts that may be in a warning.
     pub allowed_warnings: Vec<&'static str>,
 }
@@ -37,6 +41,8 @@ impl Default for Setup {
             projects: 2,
             faults: false,
             otlp_endpoint: None,
+            tls: false,
+            log_level: "info",
             allowed_warnings: Vec::new(),
         }
     }
@@ -95,12 +101,17 @@ struct Permission {
     topics: &'static str,
 }
 
-const CLUSTER_SECRET: &str = "a secret of end-to-end tests";
+/// What the nodes of every cluster here share.
+pub const CLUSTER_SECRET: &str = "a secret of end-to-end tests";
+/// What the secret part of every key begins with.
+pub(super) const KEY_SECRET: &str = "secret-of-key-";
 
 /// What was written.
 pub(super) struct Written {
     pub nodes: Vec<Node>,
     pub keys: Vec<String>,
+    /// The authority of all certificates, where there are any.
+    pub ca: Option<String>,
 }
 
 /// Writes all files of a cluster.
@@ -128,11 +139,20 @@ pub(super) fn write(folder: &Path, setup: &Setup) -> Written {
     let text = toml::to_string(&catalogue).expect("a catalogue");
     fs::write(folder.join("catalogue.toml"), text).expect("the catalogue is written");
 
+    let authority = setup.tls.then(Authority::generate);
+    if let Some(authority) = &authority {
+        fs::write(folder.join("ca.pem"), authority.pem()).expect("the authority is written");
+        for id in 1..=setup.nodes {
+            authority.issue(folder, &format!("client-{id}"));
+            authority.issue(folder, &format!("peer-{id}"));
+        }
+    }
     let peers: Vec<u16> = (0..setup.nodes).map(|_| ports::take()).collect();
     let nodes = (0..setup.nodes).map(|index| write_node(folder, setup, index, &peers));
     Written {
         nodes: nodes.collect(),
         keys,
+        ca: authority.map(|authority| authority.pem()),
     }
 }
 
@@ -150,6 +170,13 @@ fn write_node(folder: &Path, setup: &Setup, index: usize, peers: &[u16]) -> Node
     let traces = traces.map_or(String::new(), |endpoint| {
         format!("[traces]\notlp_endpoint = \"{endpoint}\"\n")
     });
+    let tls = |door: &str, ca: &str| match setup.tls {
+        true => format!("tls_cert = \"{door}-{id}.pem\"\ntls_key = \"{door}-{id}.key\"\n{ca}"),
+        false => String::new(),
+    };
+    let client_tls = tls("client", "");
+    let peer_tls = tls("peer", "tls_ca = \"ca.pem\"\n");
+    let log_level = setup.log_level;
     let config = format!(
         r#"node = {id}
 cluster_secret = "{CLUSTER_SECRET}"
@@ -159,12 +186,15 @@ shards = {shards}
 
 [client]
 listen = "{client}"
-
+{client_tls}
 [peer]
 listen = "127.0.0.1:{peer}"
-
+{peer_tls}
 [peers]
 {peers}
+[log]
+level = "{log_level}"
+
 {traces}"#
     );
     let path = folder.join(format!("node-{id}.toml"));
@@ -197,7 +227,7 @@ fn key_of_project((number, secret_hash): (usize, String)) -> Key {
 /// A key as `highwater key` makes it, and the hash that the catalogue keeps: BLAKE3, keyed with what
 /// is derived from the cluster's secret.
 fn make_key(number: usize) -> (String, String) {
-    let secret = format!("secret-of-key-{number}");
+    let secret = format!("{KEY_SECRET}{number}");
     let hasher = blake3::derive_key("highwater 2026-11 api key hash", CLUSTER_SECRET.as_bytes());
     let hash = blake3::keyed_hash(&hasher, secret.as_bytes());
     (

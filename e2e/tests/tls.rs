@@ -1,0 +1,104 @@
+//! TLS by configuration: clients see a certificate, and nodes prove themselves to each other.
+
+use highwater_e2e::{
+    Client, Cluster,
+    cli::Cli,
+    cluster::{Authority, PEER_LOSS_WARNINGS, Setup},
+    condition::within_deadline,
+    eventually,
+};
+
+fn setup() -> Setup {
+    Setup {
+        tls: true,
+        ..Setup::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_go_over_tls_between_clients_and_nodes() {
+    let cluster = Cluster::start_with(setup()).await;
+    // Over gRPC, in at one node and out at another.
+    let mut live = cluster
+        .client(2)
+        .subscribe(&["sealed"], "latest")
+        .await
+        .unwrap();
+    cluster.client(0).publish("sealed", "p#0").await.unwrap();
+    let records = within_deadline("it is delivered", live.records(1)).await;
+    assert_eq!(records.unwrap()[0].payload, "p#0");
+
+    // Over HTTPS.
+    let path = "/v1/messages/sealed";
+    let publish = cluster.http().post(cluster.url(1, path));
+    let publish = publish.bearer_auth(cluster.key()).body("p#1").send().await;
+    assert_eq!(publish.unwrap().status(), 201);
+    let page = cluster.get_json(0, &format!("{path}?from=earliest")).await;
+    assert_eq!(page["records"].as_array().map(Vec::len), Some(2), "{page}");
+
+    // With the command line.
+    let cli = Cli {
+        servers: cluster.url(0, ""),
+        key: cluster.key().to_owned(),
+        folder: cluster.folder().to_owned(),
+    };
+    cli.json(&["pub", "sealed", "p#2", "--ca", "ca.pem"]).await;
+    let listed = cli.json(&["topic", "list", "--ca", "ca.pem"]).await;
+    assert_eq!(listed[0]["next_offset"], 3);
+    let distrusted = cli.run(&["pub", "sealed", "p#3", "--timeout", "0"]).await;
+    assert_eq!(distrusted.code, 3, "{distrusted:?}");
+    assert_eq!(cluster.read_everywhere("sealed").await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_door_for_clients_speaks_nothing_but_tls_and_its_own_certificate() {
+    let cluster = Cluster::start_with(Setup {
+        nodes: 1,
+        ..setup()
+    })
+    .await;
+    let (address, key) = (cluster.address(0), cluster.key());
+    let plain = Client::new(address, key).publish("a", "x").await;
+    assert!(plain.is_err(), "{plain:?}");
+    let foreign = Authority::generate().pem();
+    let misled = Client::with_tls(address, key, &foreign);
+    let misled = misled.publish("a", "x").await;
+    assert!(misled.is_err(), "{misled:?}");
+    cluster.client(0).publish("a", "x").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_with_a_foreign_certificate_is_turned_away() {
+    let mut cluster = Cluster::start_with(Setup {
+        allowed_warnings: [PEER_LOSS_WARNINGS, &["turned a peer away"]].concat(),
+        ..setup()
+    })
+    .await;
+    cluster.stop(2).await;
+    let folder = cluster.folder().to_owned();
+    // Everything else of the node is right: its id, its address, its data and the secret.
+    Authority::generate().issue(&folder, "peer-3");
+    let before = [0, 1].map(|node| cluster.log(node).len());
+    cluster.start_node(2);
+    eventually("both others turn it away", async || {
+        let turns_away = |node: usize| {
+            let log = cluster.log(node).split_off(before[node]);
+            let mut lines = log
+                .lines()
+                .filter(|line| line.contains("turned a peer away"));
+            lines.any(|line| line.contains("invalid peer certificate"))
+        };
+        turns_away(0) && turns_away(1)
+    })
+    .await;
+    let alone = cluster.get(2, "/readyz?verbose").await;
+    let alone = alone.unwrap();
+    assert!(alone.contains("no connection to node 1, 2"), "{alone}");
+    for node in [0, 1] {
+        let text = cluster.get(node, "/readyz?verbose").await.unwrap();
+        assert!(text.contains("no connection to node 3"), "{text}");
+        cluster.client(node).publish("a", "x").await.unwrap();
+    }
+    let outside = cluster.client(2).publish("a", "x").await;
+    assert!(outside.is_err(), "{outside:?}");
+}
