@@ -19,6 +19,11 @@ impl Pid {
         self.signal(libc::SIGTERM);
     }
 
+    /// Asks it to read its files again.
+    pub fn hang_up(self) {
+        self.signal(libc::SIGHUP);
+    }
+
     /// Freezes it: its sockets stay open and nobody answers.
     pub fn freeze(self) {
         self.signal(libc::SIGSTOP);
