@@ -35,12 +35,14 @@ async fn stuck_subscribers_cost_a_fixed_amount_and_miss_nothing() {
         .unwrap();
     let after = Usage::of(&[cluster.pid(0)]).unwrap().resident_bytes;
 
-    // A queue for each would have grown by 96 MiB × 60.
-    let published = (MESSAGES * PAYLOAD_BYTES) as u64;
+    // A queue for each would have grown by all that was published, 60 times. What a node keeps anyway
+    // (applied records until they are in a checkpoint, the store's own buffers) comes and goes by several
+    // hundred megabytes meanwhile, so a tenth of that is the mark.
+    let queues = (SUBSCRIBERS * MESSAGES * PAYLOAD_BYTES) as u64;
     let growth = after.saturating_sub(before);
     assert!(
-        growth < 2 * published,
-        "{growth} bytes more after {published} bytes"
+        growth < queues / 10,
+        "{growth} bytes more, where queues would be {queues}"
     );
 
     for mut subscription in stuck.into_iter().take(4) {

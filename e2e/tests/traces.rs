@@ -1,6 +1,6 @@
 //! One trace shows a message from its publish to each delivery, whichever nodes it passes.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use highwater_e2e::{
     Cluster, client::request, cluster::Setup, condition::within_deadline, eventually,
@@ -75,14 +75,14 @@ async fn a_sampled_publish_is_followed_from_publish_to_each_delivery() {
         assert_eq!(records.unwrap().len(), 2);
     }
 
-    let expected = [
-        "commit", "deliver", "deliver", "deliver", "propose", "publish",
-    ];
+    // A proposal that has to be made again is another span, and leadership may move at any time.
+    let expected = BTreeSet::from(["commit", "deliver", "propose", "publish"]);
     eventually("all spans arrive", async || {
         let spans = spans.lock().await;
-        let mut names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
-        names.sort_unstable();
-        names == expected
+        let names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
+        let count = |name| names.iter().filter(|n| **n == name).count();
+        let all: BTreeSet<&str> = names.iter().copied().collect();
+        all == expected && count("publish") == 1 && count("deliver") == subscriptions.len()
     })
     .await;
     let hex = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("{b:02x}")).collect() };
