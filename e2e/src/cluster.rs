@@ -281,6 +281,15 @@ impl Cluster {
         faults.demand(self.pid(node), fault);
     }
 
+    /// Lets a node's disk work again.
+    ///
+    /// # Panics
+    /// When it did not fail like this.
+    pub fn relieve(&self, node: usize, fault: Fault) {
+        let faults = self.faults.as_ref().expect("a setup with faults");
+        faults.clear(self.pid(node), fault);
+    }
+
     /// Whether a node says that it can serve.
     pub async fn is_ready(&self, node: usize) -> bool {
         let request = self.http.get(self.url(node, "/readyz"));

@@ -1,6 +1,7 @@
 /* Makes the disk of one process fail on demand. Preloaded into the process; while the file
  * $HIGHWATER_FAULTS/sync.<pid> exists, syncing a file is an I/O error, and while
- * $HIGHWATER_FAULTS/full.<pid> exists, writing to one finds no room. Sockets, pipes and logs are left alone. */
+ * $HIGHWATER_FAULTS/full.<pid> exists, writing to one finds no room; while slow.<pid> exists, syncing one takes
+ * 100 ms more. Sockets, pipes and logs are left alone. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -39,6 +40,8 @@ static int is_file(int fd)
             errno = EIO;                                                                           \
             return -1;                                                                             \
         }                                                                                          \
+        if (demanded("slow"))                                                                      \
+            usleep(100000);                                                                        \
         return REAL(name)(fd);                                                                     \
     }
 

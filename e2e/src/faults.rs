@@ -17,6 +17,8 @@ pub enum Fault {
     Sync,
     /// There is no room to write.
     Full,
+    /// Nothing, but every sync takes 100 ms more.
+    Slow,
 }
 
 /// The faults of the nodes of one cluster. None is active at first.
@@ -77,6 +79,7 @@ impl Faults {
         let name = match fault {
             Fault::Sync => "sync",
             Fault::Full => "full",
+            Fault::Slow => "slow",
         };
         self.dir.join(format!("{name}.{}", pid.0))
     }
@@ -84,6 +87,8 @@ impl Faults {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     /// The library works on any program; `shred` writes and syncs files.
@@ -96,9 +101,11 @@ mod tests {
             None => String::new(),
             Some(Fault::Sync) => format!("touch {}/sync.$$;", dir.path().display()),
             Some(Fault::Full) => format!("touch {}/full.$$;", dir.path().display()),
+            Some(Fault::Slow) => format!("touch {}/slow.$$;", dir.path().display()),
         };
         for (fault, expected) in [
             (None, ""),
+            (Some(Fault::Slow), ""),
             (Some(Fault::Sync), "Input/output error"),
             (Some(Fault::Full), "No space left on device"),
         ] {
@@ -107,12 +114,14 @@ mod tests {
                 "{} echo > {file}; exec shred --iterations=1 {file}",
                 order(fault),
             );
+            let start = Instant::now();
             let output = Command::new("sh")
                 .args(["-c", &script])
                 .envs(faults.environment())
                 .env("LC_ALL", "C")
                 .output()
                 .unwrap();
+            assert!(fault != Some(Fault::Slow) || start.elapsed().as_millis() >= 100);
             let errors = String::from_utf8_lossy(&output.stderr);
             assert_eq!(output.status.success(), expected.is_empty(), "{errors}");
             assert!(errors.contains(expected), "{errors}");

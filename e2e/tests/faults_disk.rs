@@ -1,6 +1,12 @@
 //! A disk that fails: the node stops acknowledging, steps down, says so in `/readyz`, and nothing acked is lost.
 
-use highwater_e2e::{Cluster, Load, cluster::Setup, eventually, faults::Fault};
+use highwater_e2e::{
+    Cluster, Load,
+    cluster::Setup,
+    eventually,
+    faults::Fault,
+    ledger::{check_consecutive, text},
+};
 
 const TOPICS: [&str; 4] = ["d/0", "d/1", "d/2", "d/3"];
 
@@ -27,10 +33,7 @@ async fn check_fault(fault: Fault) {
     for node in [0, 1] {
         load.more_acks(200).await;
         cluster.demand(node, fault);
-        eventually("the node says that it is not ready", async || {
-            !cluster.is_ready(node).await
-        })
-        .await;
+        storage_is_told(&cluster, node).await;
         load.more_acks(200).await;
         cluster.kill(node).await;
         // A new process on a disk that works again.
@@ -42,8 +45,30 @@ async fn check_fault(fault: Fault) {
     }
 }
 
+/// Waits until a node says that it is not ready, and that the reason is its disk.
+async fn storage_is_told(cluster: &Cluster, node: usize) {
+    eventually("the node says that writing has stopped", async || {
+        let text = cluster.get(node, "/readyz?verbose").await.unwrap();
+        text.contains("[-] storage: writing has stopped on this node: ")
+            && text.ends_with("not ready\n")
+    })
+    .await;
+    assert!(!cluster.is_ready(node).await, "the status says the same");
+    let failed = cluster.metric(node, "highwater_storage_failed").await;
+    assert_eq!(failed, 1.0, "the metric says the same");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_single_node_with_a_bad_disk_refuses_instead_of_acknowledging() {
+async fn a_single_node_whose_disk_does_not_sync_refuses_instead_of_acknowledging() {
+    check_alone(Fault::Sync).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_single_node_whose_disk_is_full_refuses_instead_of_acknowledging() {
+    check_alone(Fault::Full).await;
+}
+
+async fn check_alone(fault: Fault) {
     let setup = Setup {
         nodes: 1,
         faults: true,
@@ -52,29 +77,27 @@ async fn a_single_node_with_a_bad_disk_refuses_instead_of_acknowledging() {
     };
     let mut cluster = Cluster::start_with(setup).await;
     let client = cluster.client(0);
-    let mut acked = 0;
-    for number in 0..20 {
-        client
-            .publish("alone", format!("p#{number}"))
-            .await
-            .unwrap();
-        acked += 1;
+    const ACKED: u64 = 20;
+    for number in 0..ACKED {
+        let payload = format!("p#{number}");
+        client.publish("alone", payload).await.unwrap();
     }
-    cluster.demand(0, Fault::Sync);
-    for number in 20..25 {
+    cluster.demand(0, fault);
+    for number in ACKED..ACKED + 5 {
         let refused = client.publish("alone", format!("p#{number}")).await;
-        assert!(refused.is_err(), "acknowledged without a sync: {refused:?}");
+        assert!(refused.is_err(), "acknowledged without a disk: {refused:?}");
     }
+    storage_is_told(&cluster, 0).await;
     cluster.kill(0).await;
     cluster.restart(0).await;
-    let (records, _) = cluster
-        .client(0)
-        .read_all("alone", "earliest")
-        .await
-        .unwrap();
-    assert!(
-        records.len() >= acked,
-        "{} of {acked} are left",
-        records.len()
-    );
+    let client = cluster.client(0);
+    let (records, gaps) = client.read_all("alone", "earliest").await.unwrap();
+    assert_eq!(gaps, []);
+    assert!(records.len() as u64 >= ACKED, "{} are left", records.len());
+    check_consecutive(&records, 0);
+    for (record, number) in records.iter().zip(0..ACKED) {
+        assert_eq!(text(record), format!("p#{number}"));
+    }
+    // On a disk that works again the node does, too.
+    client.publish("alone", "again").await.unwrap();
 }
