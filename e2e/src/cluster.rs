@@ -25,6 +25,8 @@ mod certificates;
 mod files;
 mod ports;
 
+use files::KEY_SECRET;
+
 pub use certificates::Authority;
 pub use files::{CLUSTER_SECRET, Policy, Setup};
 pub use ports::take as free_port;
@@ -458,6 +460,11 @@ impl Cluster {
             let log = fs::read_to_string(&node.log).unwrap_or_default();
             let lines = logs::unexpected(&log, &allowed);
             found.extend(lines.iter().map(|line| format!("node {index}: {line}")));
+            // Whatever a test does, and whatever it allows.
+            let is_secret =
+                |line: &&str| line.contains(CLUSTER_SECRET) || line.contains(KEY_SECRET);
+            let secret = log.lines().find(is_secret);
+            found.extend(secret.map(|line| format!("node {index} logged a secret: {line}")));
         }
         found
     }
