@@ -10,11 +10,12 @@ export CXX := ccache c++
 export CC := ccache cc
 endif
 
-.PHONY: help setup build run test lint clean
+.PHONY: help setup build run test bench lint clean
 
 help:
 	@echo "make run    install what is missing, build, and start a cluster of $(NODES) nodes here"
 	@echo "make test   install what is missing, build, and run all tests"
+	@echo "make bench  build, and run the benchmark beside its rivals; ARGS='--quick --only idle' and the like"
 	@echo "make lint   formatting and lints, as CI checks them"
 	@echo "make clean  remove what was built; data stays"
 
@@ -30,6 +31,11 @@ run: build
 
 test: setup
 	$(CARGO) test --workspace --locked
+
+# All binaries at once, with the features they have in every other build of the workspace.
+bench: setup
+	$(CARGO) build --release --locked --workspace --bins
+	@target="$${CARGO_TARGET_DIR:-target}/release"; HIGHWATER_BIN="$$target/highwater" exec "$$target/bench" $(ARGS)
 
 lint:
 	$(CARGO) fmt --all --check

@@ -1,9 +1,9 @@
 //! The benchmark: Highwater and its rivals under the same loads, interleaved, in one table.
 //!
 //! ```text
-//! cargo run --release -p highwater-e2e --bins    # the rival programs are binaries of this crate
-//! cargo run --release -p highwater-e2e --bin bench -- [--only pipelined] [--json results.json] [--quick]
+//! make bench ARGS='[--only pipelined] [--json results.json] [--quick]'
 //! ```
+//! It builds all binaries first, because the rival programs are some of them.
 //!
 //! Each file of `workloads/` is one workload: what is run, what is measured and the figure it must
 //! reach. Rates depend on what else the machine does; the ratio of contenders in one run, and CPU

@@ -45,7 +45,8 @@ fn find() -> Result<PathBuf> {
             "HIGHWATER_BIN names no file: {}",
             path.display()
         );
-        return Ok(path);
+        // It is started from other folders, too.
+        return Ok(path.canonicalize()?);
     }
     let dir = profile_dir()?;
     let profile = match dir.file_name().and_then(|name| name.to_str()) {
