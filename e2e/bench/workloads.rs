@@ -5,6 +5,7 @@ use anyhow::{Result, bail};
 use crate::{Scale, row::Row};
 
 mod cold_start;
+mod delivery;
 mod failover;
 mod fan_out;
 mod hand_over;
@@ -23,6 +24,7 @@ pub const NAMES: &[&str] = &[
     one_at_a_time::NAME,
     topics::NAME,
     open_loop::NAME,
+    delivery::NAME,
     fan_out::NAME,
     replay::NAME,
     idle::NAME,
@@ -41,6 +43,7 @@ pub async fn run(name: &str, scale: Scale) -> Result<Vec<Row>> {
         one_at_a_time::NAME => one_at_a_time::run(scale).await,
         topics::NAME => topics::run(scale).await,
         open_loop::NAME => open_loop::run(scale).await,
+        delivery::NAME => delivery::run(scale).await,
         fan_out::NAME => fan_out::run(scale).await,
         replay::NAME => replay::run(scale).await,
         idle::NAME => idle::run(scale).await,

@@ -28,7 +28,7 @@ pub async fn run(scale: Scale) -> Result<Vec<Row>> {
         for number in 0..count {
             let leader = cluster.leader(TOPIC).await;
             let others: Vec<usize> = (0..3).filter(|node| *node != leader).collect();
-            let watch = Watch::start(others.iter().map(|node| cluster.client(*node)), TOPIC);
+            let watch = Watch::start(others.iter().map(|node| vec![cluster.client(*node)]), TOPIC);
             watch.more_acks(50).await;
             match loss {
                 Loss::Killed => cluster.kill(leader).await,

@@ -1,7 +1,7 @@
 //! 100,000 topics of 1,000 projects, then silence.
 //!
 //! Idle: under 3 % of a core a node, growth under 1 KiB of memory a topic and node. The first publish to
-//! a cold topic is as quick as one to a warm topic.
+//! a cold topic, one of those 100,000 that nobody has touched since, is as quick as the next one to it.
 
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,7 @@ pub async fn run(scale: Scale) -> Result<Vec<Row>> {
     };
     let cluster = highwater(setup).await;
     let nodes = cluster.size() as f64;
+    let each = topics / projects;
     // One topic a project, so that what a project costs is not counted as a topic's.
     make_topics(&cluster, projects, projects).await?;
     let before = settled(&cluster).await?;
@@ -61,9 +62,15 @@ pub async fn run(scale: Scale) -> Result<Vec<Row>> {
     let used = Usage::of(&cluster.pids())? - start;
     let share = used.cpu_us / pause.as_micros() as f64 / nodes * 100.0;
 
-    let client = cluster.client_of(0, 0);
-    let cold = publish_times(&client, "cold", true).await?;
-    let warm = publish_times(&client, "warm", false).await?;
+    let mut times = Times::new()?;
+    for number in 0..300 {
+        // All over the projects, and so over the shards, which are as quiet.
+        let client = cluster.client_of(0, number * 7 % projects);
+        times
+            .publish(&client, &topic_name(number * 13 % each))
+            .await?;
+    }
+    let Times { cold, warm } = times;
     let ratio = cold.value_at_quantile(0.5) as f64 / warm.value_at_quantile(0.5) as f64;
 
     let workload = format!("idle, {topics} topics of {projects} projects");
@@ -89,7 +96,7 @@ pub async fn run(scale: Scale) -> Result<Vec<Row>> {
         }
         .with_goal("< 1024", per_topic < 1024.0),
         times(&warm, "publish to a warm topic"),
-        times(&cold, "first publish to a topic").with_goal("≤ 1.25 × warm", ratio <= 1.25),
+        times(&cold, "first publish to a cold topic").with_goal("≤ 1.25 × warm", ratio <= 1.25),
     ])
 }
 
@@ -109,13 +116,28 @@ async fn settled(cluster: &Cluster) -> Result<Usage> {
     Ok(last)
 }
 
-async fn publish_times(client: &Client, prefix: &str, is_cold: bool) -> Result<Histogram<u64>> {
-    let mut times = Histogram::new(3)?;
-    for number in 0..300 {
-        let topic = format!("{prefix}/{}", if is_cold { number } else { 0 });
-        let start = Instant::now();
-        retry("publishing", async || client.publish(&topic, "x").await).await?;
-        times.record(start.elapsed().as_nanos() as u64)?;
+/// How long the first publish to a topic takes, and the second.
+struct Times {
+    cold: Histogram<u64>,
+    warm: Histogram<u64>,
+}
+
+impl Times {
+    fn new() -> Result<Times> {
+        Ok(Times {
+            cold: Histogram::new(3)?,
+            warm: Histogram::new(3)?,
+        })
     }
-    Ok(times)
+
+    async fn publish(&mut self, client: &Client, topic: &str) -> Result<()> {
+        // The client connects with its first request, which is not to be measured.
+        let _ = client.topic("connect").await;
+        for times in [&mut self.cold, &mut self.warm] {
+            let start = Instant::now();
+            retry("publishing", async || client.publish(topic, "x").await).await?;
+            times.record(start.elapsed().as_nanos() as u64)?;
+        }
+        Ok(())
+    }
 }

@@ -15,9 +15,9 @@ use highwater_e2e::{
 };
 use tokio::task::JoinSet;
 
-/// Publishers of one node each; more than one, so that a request that waits does not hide the acks
+/// Publishers of each kind of client; more than one, so that a request that waits does not hide the acks
 /// of others.
-const PUBLISHERS_PER_NODE: usize = 4;
+const PUBLISHERS_EACH: usize = 4;
 /// How long one attempt may take. Short: an attempt that hangs is no ack.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(500);
 const RETRY_AFTER: Duration = Duration::from_millis(5);
@@ -35,18 +35,21 @@ pub struct Watched {
     pub longest_ms: f64,
     /// Attempts that were refused or went unanswered.
     pub errors: u64,
+    /// How many publishers there were.
+    pub publishers: usize,
 }
 
 impl Watch {
-    /// Starts publishers on each of the clients.
-    pub fn start(clients: impl Iterator<Item = Client>, topic: &str) -> Watch {
+    /// Starts publishers. Each has the clients of one list, begins with the first of them and goes on to
+    /// the next after an error.
+    pub fn start(clients: impl Iterator<Item = Vec<Client>>, topic: &str) -> Watch {
         let stop = Arc::new(AtomicBool::new(false));
         let acked = Arc::new(AtomicU64::new(0));
         let mut publishers = JoinSet::new();
-        for client in clients {
-            for _ in 0..PUBLISHERS_PER_NODE {
-                let (client, topic) = (client.clone(), topic.to_owned());
-                publishers.spawn(publish(client, topic, stop.clone(), acked.clone()));
+        for clients in clients {
+            for _ in 0..PUBLISHERS_EACH {
+                let (clients, topic) = (clients.clone(), topic.to_owned());
+                publishers.spawn(publish(clients, topic, stop.clone(), acked.clone()));
             }
         }
         Watch {
@@ -68,6 +71,7 @@ impl Watch {
     /// Stops them.
     pub async fn finish(self) -> Watched {
         self.stop.store(true, Ordering::Relaxed);
+        let publishers = self.publishers.len();
         let (times, errors): (Vec<_>, Vec<u64>) =
             self.publishers.join_all().await.into_iter().unzip();
         let mut times = times.concat();
@@ -77,18 +81,20 @@ impl Watch {
         Watched {
             longest_ms: longest.as_secs_f64() * 1e3,
             errors: errors.iter().sum(),
+            publishers,
         }
     }
 }
 
 async fn publish(
-    client: Client,
+    clients: Vec<Client>,
     topic: String,
     stop: Arc<AtomicBool>,
     acked: Arc<AtomicU64>,
 ) -> (Vec<Instant>, u64) {
     let (mut acks, mut errors) = (Vec::new(), 0);
     while !stop.load(Ordering::Relaxed) {
+        let client = &clients[errors as usize % clients.len()];
         let publish = client.publish_request(request(&topic, "x", ""));
         match tokio::time::timeout(ATTEMPT_TIMEOUT, publish).await {
             Ok(Ok(_)) => {
