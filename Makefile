@@ -10,11 +10,12 @@ export CXX := ccache c++
 export CC := ccache cc
 endif
 
-.PHONY: help setup build run test bench lint clean
+.PHONY: help setup build run test sim bench lint clean
 
 help:
 	@echo "make run    install what is missing, build, and start a cluster of $(NODES) nodes here"
-	@echo "make test   install what is missing, build, and run all tests"
+	@echo "make test   install what is missing, build, and run all tests, the simulation too"
+	@echo "make sim    the simulation alone: that it repeats itself, and 200 seeds"
 	@echo "make bench  build, and run the benchmark beside its rivals; ARGS='--quick --only idle' and the like"
 	@echo "make lint   formatting and lints, as CI checks them"
 	@echo "make clean  remove what was built; data stays"
@@ -31,6 +32,13 @@ run: build
 
 test: setup
 	$(CARGO) test --workspace --locked
+	@$(MAKE) --no-print-directory sim
+
+# A workspace of its own: cargo finds its flags in its folder only, so they get a target folder of their own too.
+SIM = cd e2e/sim && CARGO_TARGET_DIR="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/sim" $(CARGO)
+
+sim:
+	$(SIM) test --release --locked
 
 # All binaries at once, with the features they have in every other build of the workspace.
 bench: setup
@@ -40,6 +48,8 @@ bench: setup
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	cd e2e/sim && $(CARGO) fmt --check
+	$(SIM) clippy --all-targets --locked -- -D warnings
 
 clean:
 	$(CARGO) clean
