@@ -71,7 +71,7 @@ fn row(
     let note = format!(
         "silence: median {:.0} ms, longest {worst:.0} ms of {count}; {errors} errors of {} clients",
         watched[count / 2].longest_ms,
-        watched[0].publishers
+        watched[0].publishers * count
     );
     Row::note(workload, "highwater", note).with_goal(format!("≤ 100 ms, {allowed}"), is_met)
 }
