@@ -168,7 +168,8 @@ fn write_node(folder: &Path, setup: &Setup, index: usize, peers: &[u16]) -> Node
         .collect();
     let traces = setup.otlp_endpoint.as_ref();
     let traces = traces.map_or(String::new(), |endpoint| {
-        format!("[traces]\notlp_endpoint = \"{endpoint}\"\n")
+        // None begins by itself: tests count what they asked for.
+        format!("[traces]\notlp_endpoint = \"{endpoint}\"\nsample_ratio = 0.0\n")
     });
     let tls = |door: &str, ca: &str| match setup.tls {
         true => format!("tls_cert = \"{door}-{id}.pem\"\ntls_key = \"{door}-{id}.key\"\n{ca}"),
