@@ -118,6 +118,8 @@ pub const CONNECTIONS_MAX: usize = 100_000;
 pub const HEADER_TIMEOUT_MS: u64 = 10_000;
 /// Longest of the times that can be configured for clients, in milliseconds: a day.
 pub const CLIENT_TIME_MS_MAX: u64 = 24 * 3_600 * 1_000;
+/// Silence after which a stream says that it is still there, in milliseconds.
+pub const HEARTBEAT_MS: u64 = 15_000;
 /// Concurrent HTTP/2 streams of one connection.
 pub const HTTP2_STREAMS_MAX: u32 = 1_024;
 /// Reset HTTP/2 streams that are remembered, against rapid-reset floods (CVE-2023-44487).

@@ -45,9 +45,42 @@ pub struct Segment {
     pub messages: Vec<Bytes>,
     /// When each record expires, if any does; found out when a reader first needs to know.
     expiry_ms: OnceLock<Option<Box<[u64]>>>,
-    topic_wire: OnceLock<Wire>,
-    feed_wire: OnceLock<Wire>,
+    /// What subscribers were sent, allocated for the first of them: most segments have none.
+    wires: OnceLock<Box<Wires>>,
 }
+
+/// How a record is written for its subscribers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// `highwater.client.v1.Record`, as an element of a response.
+    Proto,
+    /// A JSON object, followed by a comma.
+    Json,
+    /// An event of an event stream, with the JSON object as its data.
+    Sse,
+    /// An event of an event stream, with the payload as its data.
+    SseRaw,
+}
+
+impl Encoding {
+    const COUNT: usize = 4;
+}
+
+/// What the cursors of records are that are the same for many subscribers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CursorKind {
+    /// Offsets of the topic.
+    Topic,
+    /// Positions of the shard.
+    Shard,
+}
+
+impl CursorKind {
+    const COUNT: usize = 2;
+}
+
+/// One for each kind of cursor in each encoding.
+type Wires = [[OnceLock<Wire>; CursorKind::COUNT]; Encoding::COUNT];
 
 /// The records of a segment as they go to subscribers: encoded one after the other, so that any run
 /// of them is one piece of shared memory.
@@ -163,8 +196,7 @@ impl Segment {
             time_ms,
             messages,
             expiry_ms: OnceLock::new(),
-            topic_wire: OnceLock::new(),
-            feed_wire: OnceLock::new(),
+            wires: OnceLock::new(),
         }
     }
 
@@ -228,26 +260,17 @@ impl Segment {
         expiry.as_deref()
     }
 
-    /// The records encoded for subscribers whose cursor is an offset of this topic. `encode` runs for
-    /// the first of them only.
-    pub fn topic_wire(&self, encode: impl FnOnce(&Segment) -> Wire) -> &Wire {
-        self.encode_once(&self.topic_wire, encode)
-    }
-
-    /// The records encoded for subscribers whose cursor is a position of this shard. `encode` runs for
-    /// the first of them only.
-    pub fn feed_wire(&self, encode: impl FnOnce(&Segment) -> Wire) -> &Wire {
-        self.encode_once(&self.feed_wire, encode)
-    }
-
-    fn encode_once<'a>(
-        &'a self,
-        cell: &'a OnceLock<Wire>,
-        encode: impl FnOnce(&Segment) -> Wire,
-    ) -> &'a Wire {
-        cell.get_or_init(|| {
+    /// The records as subscribers with such cursors are sent them. `encode` runs for the first only.
+    pub fn wire(
+        &self,
+        encoding: Encoding,
+        cursors: CursorKind,
+        encode: impl FnOnce() -> Wire,
+    ) -> &Wire {
+        let wires = self.wires.get_or_init(Box::default);
+        wires[encoding as usize][cursors as usize].get_or_init(|| {
             RECORDS_ENCODED.fetch_add(self.count(), Ordering::Relaxed);
-            encode(self)
+            encode()
         })
     }
 }

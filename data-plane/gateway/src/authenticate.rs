@@ -74,7 +74,14 @@ impl Session {
     /// # Errors
     /// `unauthenticated` when there is none, or it is not valid.
     pub fn open(broker: &Broker, headers: &HeaderMap) -> Result<Session> {
-        let credential = bearer(headers)?;
+        Session::of(broker, bearer(headers)?)
+    }
+
+    /// Checks a credential that came in another way than with the headers.
+    ///
+    /// # Errors
+    /// `unauthenticated` when it is not valid.
+    pub fn of(broker: &Broker, credential: &str) -> Result<Session> {
         // The receiver first: a change between the two is seen.
         let changes = broker.catalogue_changes();
         let principal = broker.authenticate(credential)?;

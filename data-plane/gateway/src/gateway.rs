@@ -10,12 +10,12 @@ use std::{
 };
 
 use highwater_broker::Broker;
-use highwater_proto::limits::{CONNECTIONS_MAX, HEADER_TIMEOUT_MS};
+use highwater_proto::limits::{CONNECTIONS_MAX, HEADER_TIMEOUT_MS, HEARTBEAT_MS};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use crate::{grpc, http, metrics::Metrics, receiving::NodeRoom, sampling::Sampling, serve};
+use crate::{grpc, http, metrics::Metrics, receiving::NodeRoom, sampling::Sampling, serve, sse};
 
 /// Milliseconds since the Unix epoch.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -39,6 +39,9 @@ pub struct Options {
     pub connection_age_max: Option<Duration>,
     /// Time that open requests and streams have to end when the gateway stops.
     pub drain_timeout: Duration,
+    /// A stream that has nothing to say says so after this time: a comment of an event
+    /// stream, a ping of a WebSocket.
+    pub heartbeat_interval: Duration,
     /// Subscribers of a node that stops are told to reconnect at different times within this.
     pub reconnect_spread: Duration,
     /// Share of the publishes without a trace context that begin a trace, from 0 to 1.
@@ -57,6 +60,7 @@ impl Default for Options {
             keepalive_interval: Duration::from_secs(20),
             connection_age_max: None,
             drain_timeout: Duration::from_secs(20),
+            heartbeat_interval: Duration::from_millis(HEARTBEAT_MS),
             reconnect_spread: Duration::from_secs(5),
             trace_ratio: 0.0,
             traceparent_of: |_| None,
@@ -122,6 +126,7 @@ impl Gateway {
         shutdown: CancellationToken,
     ) -> io::Result<()> {
         let router = http::router(&self.door)
+            .merge(sse::router(&self.door))
             .merge(grpc::router(&self.door, &self.health))
             .merge(self.extra.clone())
             .fallback(http::not_found)

@@ -4,7 +4,7 @@ mod call;
 mod deadline;
 mod incoming;
 mod publish;
-mod status;
+pub(crate) mod status;
 mod subscribe;
 mod until_draining;
 
@@ -38,7 +38,7 @@ use tonic_web::GrpcWebLayer;
 use self::{status::to_status, until_draining::until_draining};
 use crate::{
     authenticate::Session,
-    deliver,
+    deliver::proto,
     gateway::Door,
     metrics::Protocol,
     publish::publish_one,
@@ -225,7 +225,7 @@ impl Highwater for Service {
 
 /// The response with a page: its records, already encoded, and the rest of the fields after them.
 fn page_frame(door: &Door, principal: &Principal, page: read::Page) -> Frame {
-    let mut gaps = page.gaps.iter().map(deliver::gap_message);
+    let mut gaps = page.gaps.iter().map(proto::gap_message);
     let rest = client::ReadResponse {
         records: Vec::new(),
         next: page.next.clone(),
@@ -235,7 +235,7 @@ fn page_frame(door: &Door, principal: &Principal, page: read::Page) -> Frame {
     let records = page
         .deliveries
         .iter()
-        .flat_map(|delivery| deliver::record_frames(&door.broker, &principal.project, delivery));
+        .flat_map(|delivery| proto::record_frames(&door.broker, &principal.project, delivery));
     let records = records.flat_map(|frame| frame.segments().to_vec());
     let rest = Frame::encode(&rest);
     Frame::new(records.chain(rest.segments().iter().cloned()).collect())

@@ -6,10 +6,9 @@
 
 mod batch;
 mod cloud_events;
-mod json;
-mod problem;
+pub(crate) mod problem;
 mod publish;
-mod query;
+pub(crate) mod query;
 mod read;
 mod topics;
 
@@ -65,10 +64,9 @@ pub(crate) async fn method_not_allowed() -> Response {
     problem.with_status(StatusCode::METHOD_NOT_ALLOWED)
 }
 
-/// Answers with a refusal, and counts it.
+/// Answers a request of this protocol with a refusal, and counts it.
 fn refuse(door: &Door, refusal: Refusal) -> Response {
-    door.metrics.refused(Protocol::Http, &refusal);
-    Problem(refusal).into_response()
+    problem::refuse(door, Protocol::Http, refusal)
 }
 
 fn principal(door: &Door, headers: &HeaderMap) -> Result<Principal> {
@@ -87,6 +85,6 @@ fn topic(path: Result<Path<String>, PathRejection>) -> Result<TopicName> {
     Ok(TopicName::try_from(topic.as_str())?)
 }
 
-fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
+pub(crate) fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
     Refusal::new(ErrorCode::InvalidRequest, message)
 }

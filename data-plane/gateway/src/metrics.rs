@@ -23,14 +23,20 @@ pub enum Protocol {
     Http,
     /// gRPC and gRPC-web.
     Grpc,
+    /// Server-sent events.
+    Sse,
 }
 
 impl Protocol {
+    /// Every protocol, in the order of their numbers.
+    const ALL: [Protocol; 3] = [Protocol::Http, Protocol::Grpc, Protocol::Sse];
+
     /// Its name in metrics and traces.
     pub fn name(self) -> &'static str {
         match self {
             Protocol::Http => "http",
             Protocol::Grpc => "grpc",
+            Protocol::Sse => "sse",
         }
     }
 }
@@ -74,8 +80,8 @@ pub struct Traffic {
 #[derive(Debug, Clone)]
 pub struct Metrics {
     families: Families,
-    http: Traffic,
-    grpc: Traffic,
+    /// In the order of [`Protocol::ALL`].
+    traffic: [Traffic; Protocol::ALL.len()],
     /// Connections that are open.
     pub connections: Gauge,
     /// Connections that were closed at once, because there were too many.
@@ -111,8 +117,7 @@ impl Default for Metrics {
     fn default() -> Metrics {
         let families = Families::default();
         Metrics {
-            http: families.traffic(Protocol::Http),
-            grpc: families.traffic(Protocol::Grpc),
+            traffic: Protocol::ALL.map(|protocol| families.traffic(protocol)),
             families,
             connections: Gauge::default(),
             connections_refused: Counter::default(),
@@ -123,10 +128,7 @@ impl Default for Metrics {
 impl Metrics {
     /// The counters of a protocol.
     pub fn traffic(&self, protocol: Protocol) -> &Traffic {
-        match protocol {
-            Protocol::Http => &self.http,
-            Protocol::Grpc => &self.grpc,
-        }
+        &self.traffic[protocol as usize]
     }
 
     /// Counts a refusal by its code.

@@ -10,7 +10,10 @@ use highwater_proto::{
 };
 use prost::Message as _;
 
-use super::*;
+use highwater_broker::segment::Segment;
+use highwater_proto::{frame::Frame, limits::RESPONSE_BYTES_MAX};
+
+use super::{proto::frames, *};
 
 fn broker(project: &Project) -> Broker {
     Broker::new(b"secret", Catalogue::new([project.clone()], []), Vec::new())
@@ -130,31 +133,4 @@ fn a_response_is_closed_at_its_size_and_holds_one_record_at_least() {
         assert!(records == 1 || frame.encoded_len() <= RESPONSE_BYTES_MAX);
     }
     assert!(frames.len() <= 10);
-}
-
-#[test]
-fn credit_is_spent_and_its_debt_is_paid_first() {
-    let mut credit = Credit::new(0, 0);
-    credit.spend(u64::MAX, u64::MAX);
-    assert!(
-        credit.limits().is_some(),
-        "a kind that is not in use never runs out"
-    );
-
-    let mut credit = Credit::new(2, 100);
-    assert_eq!(
-        credit.limits(),
-        Some(PageLimits {
-            records: 2,
-            bytes: 100,
-        })
-    );
-    credit.spend(1, 150);
-    assert_eq!(credit.limits(), None);
-    credit.add(0, 50);
-    assert_eq!(credit.limits(), None);
-    credit.add(0, u64::MAX);
-    assert_eq!(credit.limits().map(|l| l.records), Some(1));
-    credit.spend(1, 0);
-    assert_eq!(credit.limits(), None);
 }

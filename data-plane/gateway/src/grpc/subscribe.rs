@@ -3,9 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use futures_util::Stream;
-use highwater_broker::{
-    Refusal, Result, catalogue::Operation, from::From, subscription::Subscription,
-};
+use highwater_broker::{Refusal, Result, from::From};
 use highwater_proto::{
     ErrorCode,
     client::{
@@ -13,7 +11,6 @@ use highwater_proto::{
         subscribe_request::{Request as Kind, Start},
     },
     frame::Frame,
-    names::TopicFilter,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status, Streaming};
@@ -24,10 +21,11 @@ use super::{
 };
 use crate::{
     authenticate::Session,
-    deliver::{self, Credit},
+    deliver::proto,
     gateway::Door,
-    metrics::{Counted, Protocol},
+    metrics::Protocol,
     read,
+    reader::{Credit, Reader},
     serve::Connection,
 };
 
@@ -57,18 +55,11 @@ struct Subscriber {
     requests: Option<Streaming<SubscribeRequest>>,
 }
 
-/// A subscription and what may be sent of it.
-struct Open {
-    subscription: Subscription,
-    filters: Vec<TopicFilter>,
-    credit: Credit,
-}
-
 impl Subscriber {
     fn stream(mut self, deadline: Deadline) -> impl Stream<Item = Result<Frame, Status>> + Send {
         async_stream::stream! {
-            let mut open = match deadline.run(self.start()).await {
-                Ok(Ok(open)) => open,
+            let mut reader = match deadline.run(self.start()).await {
+                Ok(Ok(reader)) => reader,
                 Ok(Err(refusal)) => {
                     yield Err(self.refuse(&refusal));
                     return;
@@ -78,14 +69,12 @@ impl Subscriber {
                     return;
                 }
             };
-            let traffic = self.door.metrics.traffic(Protocol::Grpc);
-            let _open = Counted::new(&traffic.subscriptions);
-            yield Ok(receipt(&open.subscription));
+            yield Ok(receipt(&reader));
             let passed = deadline.passed();
             tokio::pin!(passed);
             loop {
                 let step = tokio::select! {
-                    step = self.step(&mut open) => step,
+                    step = self.step(&mut reader) => step,
                     () = &mut passed => {
                         yield Err(deadline::exceeded());
                         return;
@@ -111,7 +100,7 @@ impl Subscriber {
     }
 
     /// Reads the first request and opens the subscription it asks for.
-    async fn start(&mut self) -> Result<Open> {
+    async fn start(&mut self) -> Result<Reader> {
         let requests = self.requests.as_mut();
         let first = match requests {
             Some(requests) => requests
@@ -133,37 +122,29 @@ impl Subscriber {
         let from = read::parse_from(&from, From::Latest)?;
         let credit = credit.unwrap_or_default();
         let principal = self.session.refresh(&self.door.broker)?;
-        let subscription = read::open(&self.door, principal, filters.clone(), from).await?;
-        Ok(Open {
-            subscription,
-            filters,
-            credit: Credit::new(credit.messages, credit.bytes),
-        })
+        let credit = Credit::new(credit.messages, credit.bytes);
+        Reader::open(
+            &self.door,
+            Protocol::Grpc,
+            principal,
+            (filters, from),
+            credit,
+        )
+        .await
     }
 
     /// Waits for what comes first: records, more credit, a changed catalogue or the end.
-    async fn step(&mut self, open: &mut Open) -> Result<Step> {
-        let limits = open.credit.limits();
-        let clock = self.door.clock.clone();
-        let next = async {
-            match limits {
-                Some(limits) => open.subscription.next(limits, &*clock).await,
-                None => std::future::pending().await,
-            }
-        };
+    async fn step(&mut self, reader: &mut Reader) -> Result<Step> {
         tokio::select! {
             biased;
             () = self.draining.cancelled() => Ok(Step::Drain),
             () = self.session.changed() => {
-                let principal = self.session.refresh(&self.door.broker)?;
-                for filter in &open.filters {
-                    principal.require_all(Operation::Subscribe, filter)?;
-                }
+                reader.recheck(self.session.refresh(&self.door.broker)?)?;
                 Ok(Step::Frames(Vec::new()))
             }
             request = receive(&mut self.requests) => {
                 match request?.and_then(|r| r.request) {
-                    Some(Kind::Flow(flow)) => open.credit.add(flow.messages, flow.bytes),
+                    Some(Kind::Flow(flow)) => reader.add_credit(flow.messages, flow.bytes),
                     Some(Kind::Start(_)) => {
                         let message = "a stream carries one subscription";
                         return Err(Refusal::new(ErrorCode::InvalidRequest, message));
@@ -172,12 +153,9 @@ impl Subscriber {
                 }
                 Ok(Step::Frames(Vec::new()))
             }
-            delivery = next => {
-                let delivery = delivery?;
-                let (records, bytes) = deliver::on_delivery(&self.door, Protocol::Grpc, &delivery);
-                open.credit.spend(records, bytes);
+            delivery = reader.next(&self.door) => {
                 let project = &self.session.principal().project;
-                Ok(Step::Frames(deliver::frames(&self.door.broker, project, &delivery)))
+                Ok(Step::Frames(proto::frames(&self.door.broker, project, &delivery?)))
             }
         }
     }
@@ -210,10 +188,10 @@ async fn receive(
     }
 }
 
-fn receipt(subscription: &Subscription) -> Frame {
+fn receipt(reader: &Reader) -> Frame {
     Frame::encode(&SubscribeResponse {
         subscribed: Some(Subscribed {
-            cursor: subscription.cursor(),
+            cursor: reader.cursor(),
         }),
         ..Default::default()
     })

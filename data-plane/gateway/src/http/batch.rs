@@ -20,55 +20,33 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use highwater_broker::{Refusal, Result, catalogue::Principal};
 use highwater_proto::{
-    client::{Header, Message, PublishRequest, PublishResult},
+    client::{PublishRequest, PublishResult},
     limits::{BATCH_MESSAGES_MAX, REQUEST_BYTES_MAX},
 };
 use serde::{Deserialize, Deserializer, Serialize, de};
-use serde_json::value::RawValue;
 
 use super::{
-    invalid,
-    json::ResultBody,
-    principal,
+    invalid, principal,
     problem::{Document, respond},
     publish::read_body,
     query::Parameters,
     refuse,
 };
-use crate::{gateway::Door, metrics::Protocol, publish::prepare, serve::Connection};
+use crate::{
+    gateway::Door,
+    json::{MessageBody, ResultBody},
+    metrics::Protocol,
+    publish::prepare,
+    serve::Connection,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BatchBody<'a> {
     #[serde(borrow, deserialize_with = "bounded")]
     messages: Vec<MessageBody<'a>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MessageBody<'a> {
-    topic: String,
-    #[serde(borrow, default)]
-    data: Option<&'a RawValue>,
-    #[serde(default)]
-    data_base64: Option<String>,
-    #[serde(default)]
-    content_type: String,
-    #[serde(default)]
-    headers: Vec<(String, String)>,
-    #[serde(default)]
-    key: String,
-    #[serde(default)]
-    ttl_ms: u64,
-    #[serde(default)]
-    idempotency_key: String,
-    #[serde(default)]
-    if_cursor: String,
-    #[serde(default)]
-    traceparent: String,
 }
 
 /// Publishes a batch.
@@ -142,56 +120,6 @@ fn check_conditions(messages: &[MessageBody<'_>]) -> Result<()> {
         )),
         false => Ok(()),
     }
-}
-
-impl MessageBody<'_> {
-    fn into_request(self) -> Result<PublishRequest> {
-        let mut content_type = self.content_type;
-        let payload = match (self.data, self.data_base64) {
-            (Some(_), Some(_)) => {
-                return Err(invalid("a message has `data` or `data_base64`, not both"));
-            }
-            (None, None) => Vec::new(),
-            (None, Some(encoded)) => {
-                let not_base64 = |_| invalid("`data_base64` is not base64");
-                STANDARD.decode(encoded).map_err(not_base64)?
-            }
-            (Some(data), None) => {
-                let (payload, implied) = payload_of(data)?;
-                if content_type.is_empty() {
-                    content_type = implied.to_owned();
-                }
-                payload
-            }
-        };
-        let header = |(name, value)| Header { name, value };
-        let message = Message {
-            payload: payload.into(),
-            content_type,
-            headers: self.headers.into_iter().map(header).collect(),
-            key: self.key,
-            ttl_ms: self.ttl_ms,
-            traceparent: self.traceparent,
-        };
-        Ok(PublishRequest {
-            topic: self.topic,
-            message: Some(message),
-            idempotency_key: self.idempotency_key,
-            if_cursor: self.if_cursor,
-        })
-    }
-}
-
-/// The bytes of `data`, and the content type it has when none is given.
-fn payload_of(data: &RawValue) -> Result<(Vec<u8>, &'static str)> {
-    let text = data.get();
-    if !text.starts_with('"') {
-        return Ok((text.as_bytes().to_vec(), "application/json"));
-    }
-    // A lone surrogate is JSON and no text.
-    let not_text = |_| invalid("`data` is not Unicode text");
-    let text: String = serde_json::from_str(text).map_err(not_text)?;
-    Ok((text.into_bytes(), "text/plain; charset=utf-8"))
 }
 
 /// Stops at the maximum, before a long array of tiny messages has become large in memory.

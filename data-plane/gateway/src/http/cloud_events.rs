@@ -11,7 +11,8 @@ use highwater_broker::Result;
 use highwater_proto::client::{Header, Message};
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{invalid, json::is_text};
+use super::invalid;
+use crate::json::is_text;
 
 const REQUIRED: [&str; 4] = ["ce-id", "ce-source", "ce-specversion", "ce-type"];
 

@@ -12,6 +12,14 @@ use highwater_broker::Refusal;
 use highwater_proto::ErrorCode;
 use serde::Serialize;
 
+use crate::{gateway::Door, metrics::Protocol};
+
+/// Answers with a refusal, and counts it.
+pub fn refuse(door: &Door, protocol: Protocol, refusal: Refusal) -> Response {
+    door.metrics.refused(protocol, &refusal);
+    Problem(refusal).into_response()
+}
+
 /// A refusal on its way to the client.
 pub struct Problem(pub Refusal);
 
@@ -84,7 +92,7 @@ pub fn respond(refusal: &Refusal, status: StatusCode, document: &impl Serialize)
 }
 
 /// When to retry: as the refusal says, or a second for what may be retried.
-fn retry_delay_ms(refusal: &Refusal) -> Option<u64> {
+pub fn retry_delay_ms(refusal: &Refusal) -> Option<u64> {
     let default = || refusal.code().is_retryable().then_some(1_000);
     refusal.delay_ms().or_else(default)
 }

@@ -33,15 +33,13 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use super::{
-    cloud_events, invalid,
-    json::ResultBody,
-    principal,
+    cloud_events, invalid, principal,
     query::{Parameters, parse_duration},
     refuse, topic,
 };
 use crate::{
-    gateway::Door, metrics::Protocol, publish::publish_one, receiving::RequestRoom,
-    serve::Connection,
+    gateway::Door, json::ResultBody, metrics::Protocol, publish::publish_one,
+    receiving::RequestRoom, serve::Connection,
 };
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

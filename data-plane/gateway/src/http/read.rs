@@ -3,38 +3,41 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Json,
     extract::{Extension, Path, State, rejection::PathRejection},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header::ETAG},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, StatusCode, Uri,
+        header::{CONTENT_TYPE, ETAG},
+    },
     response::{IntoResponse, Response},
 };
+use bytes::{BufMut, Bytes, BytesMut};
 use highwater_broker::{
     Result,
     catalogue::{Operation, Principal},
     from::From,
+    segment::Encoding,
 };
 use highwater_proto::names::TopicFilter;
 use serde::Serialize;
 
 use super::{
-    invalid,
-    json::{GapBody, Records},
-    principal,
+    invalid, principal,
     query::{Parameters, parse_duration},
     refuse, topic,
 };
 use crate::{
     authenticate::Session,
+    deliver,
     gateway::Door,
+    json::{self, GapBody},
     metrics::Protocol,
     read::{self, PageRequest},
     serve::Connection,
 };
 
-/// A page: its records, what was lost before or among them, and where the next page starts.
+/// What follows the records of a page: what was lost before or among them, and where the next begins.
 #[derive(Serialize)]
-struct PageBody<'a> {
-    records: Records<'a>,
+struct PageEnd<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     gaps: Vec<GapBody<'a>>,
     next: &'a str,
@@ -106,17 +109,27 @@ fn page_request(filters: Vec<TopicFilter>, mut parameters: Parameters) -> Result
     })
 }
 
+/// A page as JSON: `{"records": […], "gaps": […], "next": "…"}`.
 fn render(door: &Door, principal: &Principal, page: &read::Page) -> Response {
-    let body = PageBody {
-        records: Records {
-            broker: &door.broker,
-            project: &principal.project,
-            deliveries: &page.deliveries,
-        },
+    let runs = page.deliveries.iter().flat_map(|delivery| {
+        let (broker, project) = (&door.broker, &principal.project);
+        deliver::chunks(broker, project, Encoding::Json, delivery, usize::MAX)
+    });
+    let records = json::array(runs.flatten().collect());
+    let mut body = BytesMut::with_capacity(records.iter().map(Bytes::len).sum::<usize>() + 256);
+    body.put_slice(b"{\"records\":");
+    records.iter().for_each(|piece| body.put_slice(piece));
+    let end = PageEnd {
         gaps: page.gaps.iter().map(GapBody::of).collect(),
         next: &page.next,
     };
-    Json(body).into_response()
+    let mut rest = BytesMut::new();
+    json::put(&end, &mut rest);
+    body.put_u8(b',');
+    // The members of one object, without the brace that opens it.
+    body.put_slice(&rest[1..]);
+    let content_type = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    ([content_type], body.freeze()).into_response()
 }
 
 /// `HEAD /v1/messages/{topic…}`. The cursor of the end is also the entity tag, for `If-Match`.

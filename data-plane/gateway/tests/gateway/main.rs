@@ -3,4 +3,5 @@
 mod grpc;
 mod http;
 mod port;
+mod sse;
 mod stage;

@@ -1,0 +1,204 @@
+//! Server-sent events (WHATWG HTML, section 9.2): a subscription as an event stream.
+//!
+//! `GET /v1/sse?topic=…&topic=…&from=…&format=json|raw`. The first event, `subscribed`, is the receipt. Every
+//! record is an event without a name, so that `onmessage` sees it, and its id is the cursor after it: a
+//! browser that reconnects sends it as `Last-Event-ID`, and goes on from there on whichever node.
+
+mod event;
+
+use std::sync::Arc;
+
+use async_stream::stream;
+use axum::{
+    Router,
+    body::Body,
+    extract::{Extension, State},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Uri,
+        header::{CACHE_CONTROL, CONTENT_TYPE},
+    },
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use bytes::Bytes;
+use futures_util::Stream;
+use highwater_broker::{Result, from::From, segment::Encoding, subscription::Delivery};
+use highwater_proto::limits::RESPONSE_BYTES_MAX;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    authenticate::Session,
+    deliver,
+    gateway::Door,
+    http::{
+        invalid,
+        problem::{self, Document},
+        query::Parameters,
+    },
+    json::GapBody,
+    metrics::Protocol,
+    read,
+    reader::{Credit, Reader},
+    serve::Connection,
+};
+
+pub use event::{put_payload, put_record};
+
+/// How long a client waits before it reconnects, at least; up to twice this, so that not all of a
+/// node's clients come back in one moment.
+const RETRY_MS: u64 = 1_000;
+
+/// The route of event streams.
+pub(crate) fn router(door: &Arc<Door>) -> Router {
+    Router::new()
+        .route("/v1/sse", get(subscribe))
+        .with_state(door.clone())
+}
+
+async fn subscribe(
+    State(door): State<Arc<Door>>,
+    Extension(connection): Extension<Connection>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let opened = Subscriber::open(door.clone(), connection.draining, &uri, &headers).await;
+    match opened {
+        Err(refusal) => problem::refuse(&door, Protocol::Sse, refusal),
+        Ok(subscriber) => {
+            let named = |name, value| (name, HeaderValue::from_static(value));
+            let headers = [
+                named(CONTENT_TYPE, "text/event-stream"),
+                // Not for proxies to keep, nor to compress: either would hold events back.
+                named(CACHE_CONTROL, "no-store, no-transform"),
+                named(HeaderName::from_static("x-accel-buffering"), "no"),
+            ];
+            (headers, Body::from_stream(subscriber.stream())).into_response()
+        }
+    }
+}
+
+/// One client's end of a stream.
+struct Subscriber {
+    door: Arc<Door>,
+    draining: CancellationToken,
+    session: Session,
+    reader: Reader,
+    encoding: Encoding,
+}
+
+impl Subscriber {
+    /// Opens the subscription, before anything is answered: a refusal is a response of its own.
+    async fn open(
+        door: Arc<Door>,
+        draining: CancellationToken,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<Subscriber> {
+        let session = Session::open(&door.broker, headers)?;
+        let mut parameters = Parameters::of(uri)?;
+        let filters = read::parse_filters(&parameters.all("topic"))?;
+        let from = parameters.one("from")?.unwrap_or_default();
+        let encoding = match parameters.one("format")?.as_deref() {
+            None | Some("json") => Encoding::Sse,
+            Some("raw") => Encoding::SseRaw,
+            Some(_) => return Err(invalid("`format` is `json` or `raw`")),
+        };
+        parameters.end()?;
+        let from = match last_event_id(headers)? {
+            Some(cursor) => From::Cursor(cursor),
+            None => read::parse_from(&from, From::Latest)?,
+        };
+        let principal = session.principal();
+        let source = (filters, from);
+        let unlimited = Credit::new(0, 0);
+        let reader = Reader::open(&door, Protocol::Sse, principal, source, unlimited).await?;
+        Ok(Subscriber {
+            door,
+            draining,
+            session,
+            reader,
+            encoding,
+        })
+    }
+
+    /// The body of the response.
+    fn stream(mut self) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send {
+        stream! {
+            let retry_ms = RETRY_MS + self.door.reconnect_after_ms().min(RETRY_MS);
+            yield Ok(event::subscribed(&self.reader.cursor(), retry_ms));
+            loop {
+                match self.step().await {
+                    Step::Events(events) => {
+                        for bytes in events {
+                            yield Ok(bytes);
+                        }
+                    }
+                    Step::End(last) => {
+                        yield Ok(last);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for what comes first: records, a changed catalogue, a time of silence or the end.
+    async fn step(&mut self) -> Step {
+        tokio::select! {
+            biased;
+            () = self.draining.cancelled() => {
+                Step::End(event::draining(self.door.reconnect_after_ms()))
+            }
+            () = self.session.changed() => match self.recheck() {
+                Ok(()) => Step::Events(Vec::new()),
+                Err(refusal) => self.refuse(&refusal),
+            },
+            delivery = self.reader.next(&self.door) => match delivery {
+                Ok(delivery) => Step::Events(self.events(&delivery)),
+                Err(refusal) => self.refuse(&refusal),
+            },
+            () = tokio::time::sleep(self.door.options.heartbeat_interval) => {
+                Step::Events(vec![event::heartbeat()])
+            }
+        }
+    }
+
+    fn recheck(&mut self) -> Result<()> {
+        self.reader
+            .recheck(self.session.refresh(&self.door.broker)?)
+    }
+
+    fn events(&self, delivery: &Delivery) -> Vec<Bytes> {
+        let project = &self.session.principal().project;
+        let (broker, encoding) = (&self.door.broker, self.encoding);
+        let records = deliver::chunks(broker, project, encoding, delivery, RESPONSE_BYTES_MAX);
+        let gaps = delivery
+            .gaps
+            .iter()
+            .map(|gap| event::gap(&GapBody::of(gap)));
+        gaps.chain(records.into_iter().flatten()).collect()
+    }
+
+    fn refuse(&self, refusal: &highwater_broker::Refusal) -> Step {
+        self.door.metrics.refused(Protocol::Sse, refusal);
+        Step::End(event::error(&Document::of(refusal)))
+    }
+}
+
+enum Step {
+    Events(Vec<Bytes>),
+    /// The last event of the stream.
+    End(Bytes),
+}
+
+/// The cursor a client goes on from, which it has from the last event it saw.
+fn last_event_id(headers: &HeaderMap) -> Result<Option<String>> {
+    let Some(value) = headers.get("last-event-id") else {
+        return Ok(None);
+    };
+    match value.to_str() {
+        Ok("") => Ok(None),
+        Ok(cursor) => Ok(Some(cursor.to_owned())),
+        Err(_) => Err(invalid("`Last-Event-ID` is the id of an event")),
+    }
+}
