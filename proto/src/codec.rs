@@ -43,6 +43,10 @@ impl Request for client::SubscribeRequest {
     const SHAPE: Shape = Shape(&[(1, FLAT)]);
 }
 
+impl Request for client::SocketRequest {
+    const SHAPE: Shape = Shape(&[(2, FLAT), (3, FLAT), (5, PUBLISH), (6, FLAT)]);
+}
+
 impl Request for client::ReadRequest {
     const SHAPE: Shape = FLAT;
 }
@@ -99,6 +103,18 @@ impl<U: Request> Decoder for RequestDecoder<U> {
             return Err(Status::out_of_range(message));
         }
         U::decode(bytes).map(Some).map_err(invalid)
+    }
+}
+
+/// Decodes a request that came in another way than over gRPC; nothing when it has too many fields.
+///
+/// # Errors
+/// When the bytes are no such request.
+pub fn decode<U: Request>(bytes: Bytes) -> Result<Option<U>, DecodeError> {
+    let mut left = REQUEST_FIELDS_MAX;
+    match count(&bytes, &U::SHAPE, &mut left)? {
+        true => U::decode(bytes).map(Some),
+        false => Ok(None),
     }
 }
 

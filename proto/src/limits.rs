@@ -120,6 +120,18 @@ pub const HEADER_TIMEOUT_MS: u64 = 10_000;
 pub const CLIENT_TIME_MS_MAX: u64 = 24 * 3_600 * 1_000;
 /// Silence after which a stream says that it is still there, in milliseconds.
 pub const HEARTBEAT_MS: u64 = 15_000;
+/// Subscriptions of one WebSocket connection.
+pub const SOCKET_SUBSCRIPTIONS_MAX: usize = 256;
+/// Longest message of a WebSocket client before it is authenticated, in bytes.
+pub const SOCKET_GREETING_BYTES_MAX: usize = 16 << 10;
+/// Longest message of a WebSocket client: a payload in base64, and what goes with it.
+pub const SOCKET_MESSAGE_BYTES_MAX: usize = 2 << 20;
+/// Bytes at which a WebSocket message with records is closed; a single record may exceed it.
+pub const SOCKET_DELIVERY_BYTES_MAX: usize = 256 << 10;
+/// Bytes that wait to be written to one WebSocket client; at this point nothing more is taken for it.
+pub const SOCKET_QUEUE_BYTES_MAX: usize = 256 << 10;
+/// Longest id of a WebSocket request, in bytes.
+pub const SOCKET_ID_BYTES_MAX: usize = 64;
 /// Concurrent HTTP/2 streams of one connection.
 pub const HTTP2_STREAMS_MAX: u32 = 1_024;
 /// Reset HTTP/2 streams that are remembered, against rapid-reset floods (CVE-2023-44487).

@@ -15,7 +15,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use crate::{grpc, http, metrics::Metrics, receiving::NodeRoom, sampling::Sampling, serve, sse};
+use crate::{
+    grpc, http, metrics::Metrics, receiving::NodeRoom, sampling::Sampling, serve, sse, websocket,
+};
 
 /// Milliseconds since the Unix epoch.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -127,6 +129,7 @@ impl Gateway {
     ) -> io::Result<()> {
         let router = http::router(&self.door)
             .merge(sse::router(&self.door))
+            .merge(websocket::router(&self.door))
             .merge(grpc::router(&self.door, &self.health))
             .merge(self.extra.clone())
             .fallback(http::not_found)

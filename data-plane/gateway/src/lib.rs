@@ -1,13 +1,13 @@
 //! The front doors: what a client's bytes become before they reach the broker, and the way back.
 //!
-//! One port speaks HTTP/1.1, HTTP/2, event streams, gRPC and gRPC-web ([`serve`]). A protocol folder only
+//! One port speaks HTTP/1.1, HTTP/2, event streams, WebSocket, gRPC and gRPC-web ([`serve`]). A protocol folder only
 //! translates; what all protocols share is in the files around it:
 //!
 //! ```text
 //! socket ─ serve.rs ─┬─ http/ ─┬─ authenticate.rs ─┬─ publish.rs ── broker::ShardHandle
 //!                    ├─ sse/ ──┤                   ├─ reader.rs ─┬─ broker::Subscription
-//!                    └─ grpc/ ─┘                   ├─ read.rs ───┘  (streams, and pages)
-//!                                                  └─ deliver.rs    (how records leave)
+//!                    ├─ websocket/                 ├─ read.rs ───┘  (streams, and pages)
+//!                    └─ grpc/ ─┘                   └─ deliver.rs    (how records leave)
 //! ```
 //!
 //! Invariants: nothing here knows how records are stored or replicated; every publish goes through
@@ -15,7 +15,7 @@
 //! comes from the clock that was passed in.
 //!
 //! Reading order: `gateway.rs`, `publish.rs`, `reader.rs`, `deliver.rs`, `read.rs`, `authenticate.rs`, then
-//! `http.rs`, `sse.rs` and `grpc.rs`, then `serve.rs`.
+//! `http.rs`, `sse.rs`, `websocket.rs` and `grpc.rs`, then `serve.rs`.
 
 pub mod authenticate;
 pub mod deliver;
@@ -32,5 +32,6 @@ mod sampling;
 pub mod serve;
 mod sse;
 pub mod task;
+mod websocket;
 
 pub use gateway::{Clock, Gateway, Options};

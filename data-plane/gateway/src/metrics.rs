@@ -25,11 +25,18 @@ pub enum Protocol {
     Grpc,
     /// Server-sent events.
     Sse,
+    /// WebSocket.
+    WebSocket,
 }
 
 impl Protocol {
     /// Every protocol, in the order of their numbers.
-    const ALL: [Protocol; 3] = [Protocol::Http, Protocol::Grpc, Protocol::Sse];
+    const ALL: [Protocol; 4] = [
+        Protocol::Http,
+        Protocol::Grpc,
+        Protocol::Sse,
+        Protocol::WebSocket,
+    ];
 
     /// Its name in metrics and traces.
     pub fn name(self) -> &'static str {
@@ -37,6 +44,7 @@ impl Protocol {
             Protocol::Http => "http",
             Protocol::Grpc => "grpc",
             Protocol::Sse => "sse",
+            Protocol::WebSocket => "websocket",
         }
     }
 }

@@ -6,6 +6,7 @@
 //! subscriber when to come back; what is still open after the drain timeout is dropped.
 
 use std::{
+    fmt::Display,
     io,
     net::SocketAddr,
     pin::pin,
@@ -30,7 +31,7 @@ use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
@@ -57,6 +58,15 @@ pub struct Connection {
     pub peer: Option<SocketAddr>,
     /// The memory that its requests may take while they come in.
     pub(crate) room: ConnectionRoom,
+    tasks: Tasks,
+    open: Option<Arc<Open>>,
+}
+
+/// A connection's place among those that may be open.
+#[derive(Debug)]
+struct Open {
+    _permit: OwnedSemaphorePermit,
+    _counted: Counted,
 }
 
 impl Connection {
@@ -66,7 +76,24 @@ impl Connection {
             draining: CancellationToken::new(),
             peer: None,
             room: NodeRoom::default().connection(),
+            tasks: Tasks::default(),
+            open: None,
         })
+    }
+
+    /// Goes on in another protocol when HTTP is done: the connection is open for as long as the task runs.
+    pub fn upgrade<E: Display>(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        let open = self.open.clone();
+        let task = async move {
+            let _open = open;
+            task.await
+        };
+        self.tasks
+            .spawn(name, (OnCancel::Drop, OnError::Trace), task);
     }
 }
 
@@ -89,6 +116,7 @@ impl Port {
         let connections = Connections {
             tls: self.tls.map(acceptor),
             http: builder(&tasks, &self.door),
+            tasks: tasks.clone(),
             router: self.router,
             door: self.door,
             draining: draining.clone(),
@@ -109,10 +137,11 @@ impl Port {
                 continue;
             };
             let connections = connections.clone();
-            let connection = async move {
-                let _permit = permit;
-                connections.serve(socket, peer).await
-            };
+            let open = Arc::new(Open {
+                _permit: permit,
+                _counted: Counted::new(&connections.door.metrics.connections),
+            });
+            let connection = async move { connections.serve(socket, peer, open).await };
             tasks.spawn("connection", (OnCancel::Drop, OnError::Trace), connection);
         }
         drop(listener);
@@ -176,35 +205,42 @@ struct Connections {
     router: axum::Router,
     tls: Option<TlsAcceptor>,
     http: auto::Builder<Tasks>,
+    tasks: Tasks,
     draining: CancellationToken,
 }
 
 impl Connections {
-    async fn serve(&self, socket: TcpStream, peer: SocketAddr) -> Result<(), BoxError> {
-        let _open = Counted::new(&self.door.metrics.connections);
+    async fn serve(
+        &self,
+        socket: TcpStream,
+        peer: SocketAddr,
+        open: Arc<Open>,
+    ) -> Result<(), BoxError> {
+        let connection = Connection {
+            draining: self.draining.child_token(),
+            peer: Some(peer),
+            room: self.door.room.connection(),
+            tasks: self.tasks.clone(),
+            open: Some(open),
+        };
         socket.set_nodelay(true)?;
         match &self.tls {
-            None => self.serve_http(socket, peer).await,
+            None => self.serve_http(socket, connection).await,
             Some(tls) => {
                 let handshake = tls.accept(socket);
                 let stream = timeout(self.door.options.header_timeout, handshake).await??;
-                self.serve_http(stream, peer).await
+                self.serve_http(stream, connection).await
             }
         }
     }
 
     /// Serves requests until the connection ends, is too slow to begin, or has to go.
-    async fn serve_http<I>(&self, io: I, peer: SocketAddr) -> Result<(), BoxError>
+    async fn serve_http<I>(&self, io: I, connection: Connection) -> Result<(), BoxError>
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let options = &self.door.options;
         let begun = AtomicBool::new(false);
-        let connection = Connection {
-            draining: self.draining.child_token(),
-            peer: Some(peer),
-            room: self.door.room.connection(),
-        };
         let begun = Arc::new(begun);
         let service = service_fn({
             let (begun, connection) = (begun.clone(), connection.clone());

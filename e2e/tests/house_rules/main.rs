@@ -21,7 +21,8 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("highwater-broker", &["proto"]),
     ("highwater-storage", &["proto", "broker"]),
     ("highwater-cluster", &["proto", "broker", "storage"]),
-    ("highwater-gateway", &["proto", "broker"]),
+    ("highwater-websocket", &[]),
+    ("highwater-gateway", &["proto", "broker", "websocket"]),
     (
         "highwater-node",
         &["proto", "broker", "storage", "cluster", "gateway"],

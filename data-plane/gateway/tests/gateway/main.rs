@@ -5,3 +5,4 @@ mod http;
 mod port;
 mod sse;
 mod stage;
+mod websocket;
