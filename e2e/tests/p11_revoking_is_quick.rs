@@ -85,6 +85,12 @@ async fn sighup_reads_the_catalogue_again() {
     let client = cluster.client_of(0, 1);
     client.publish("a", "p#0").await.unwrap();
     let before = fs::metadata(cluster.catalogue()).unwrap();
+    let reads = || {
+        cluster
+            .log(0)
+            .matches("the catalogue was read again")
+            .count()
+    };
     let text = fs::read_to_string(cluster.catalogue()).unwrap();
     let mut catalogue: Table = text.parse().unwrap();
     spoil(&mut keys(&mut catalogue)[1]);
@@ -97,6 +103,7 @@ async fn sighup_reads_the_catalogue_again() {
     let file = File::options().write(true).open(&new).unwrap();
     file.set_modified(before.modified().unwrap()).unwrap();
     fs::rename(&new, cluster.catalogue()).unwrap();
+    assert_eq!(reads(), 0, "nobody has looked");
     assert!(client.publish("a", "p#1").await.is_ok());
 
     for node in 0..cluster.size() {
@@ -110,6 +117,7 @@ async fn sighup_reads_the_catalogue_again() {
         })
         .await;
     }
+    eventually("it was read once", async || reads() == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,7 +11,7 @@ use opentelemetry_sdk::{
 use tracing::{Level, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::{
-    EnvFilter, Layer as _,
+    EnvFilter, Layer, Registry,
     filter::{LevelFilter, ParseError, filter_fn},
     fmt,
     fmt::writer::BoxMakeWriter,
@@ -40,23 +40,33 @@ pub struct Telemetry {
 pub fn start(config: &Config, logs: BoxMakeWriter) -> anyhow::Result<Telemetry> {
     let traces = config.traces.as_ref();
     let traces = traces.map(|traces| provider(config, traces)).transpose()?;
-    let layer = traces.as_ref().map(|provider| {
+    let spans = traces.as_ref().map(|provider| {
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("highwater"));
         // What the exporter does is not traced, or every export would cause another; nor are tasks.
-        RemoteParent(layer).with_filter(filter_fn(|meta| {
-            meta.target().starts_with("highwater") && *meta.level() <= Level::INFO
-        }))
+        RemoteParent(layer)
+            .with_filter(filter_fn(|meta| {
+                meta.target().starts_with("highwater") && *meta.level() <= Level::INFO
+            }))
+            .boxed()
     });
     let text = fmt::layer().with_writer(logs);
     let text = match config.log.format {
         LogFormat::Json => text.json().flatten_event(true).boxed(),
         LogFormat::Text => text.compact().with_ansi(false).boxed(),
     };
+    let text = text.with_filter(filter(&config.log.level)?).boxed();
     tracing_subscriber::registry()
-        .with(text.with_filter(filter(&config.log.level)?))
-        .with(layer)
+        .with(list(text, spans))
         .try_init()?;
     Ok(Telemetry { traces })
+}
+
+type BoxLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// A list, not one layer on the other: one that is absent would count as one that wants everything. What
+/// the filter refuses would then be asked about each time, and take the next line that is logged along.
+fn list(text: BoxLayer, spans: Option<BoxLayer>) -> Vec<BoxLayer> {
+    std::iter::once(text).chain(spans).collect()
 }
 
 /// What is logged: no spans about single messages, whatever the level. A level alone is meant for Highwater itself, which says in its own words when a peer
@@ -123,7 +133,45 @@ impl Telemetry {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+
+    #[test]
+    fn no_line_is_lost_behind_one_that_is_not_logged() {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let text = fmt::layer().with_writer(Written(written.clone()));
+        let text = text.with_filter(filter("info").unwrap()).boxed();
+        let subscriber = tracing_subscriber::registry().with(list(text, None));
+        tracing::subscriber::with_default(subscriber, || {
+            for number in 0..3 {
+                tracing::debug!(number, "not logged");
+                tracing::info!(number, "logged");
+            }
+        });
+        let written = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        assert_eq!(written.lines().count(), 3, "{written}");
+    }
+
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl fmt::MakeWriter<'_> for Written {
+        type Writer = Written;
+
+        fn make_writer(&self) -> Written {
+            Written(self.0.clone())
+        }
+    }
+
+    impl std::io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
 
     #[test]
     fn a_level_alone_is_meant_for_this_project() {
