@@ -4,7 +4,7 @@ use std::{
     hash::Hasher,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -18,9 +18,13 @@ use rustc_hash::FxHasher;
 
 /// Memory of a segment beside its records: itself, its allocations, and its places in a tail.
 const SEGMENT_BYTES: usize = 512;
-/// Memory of a record beside its message and its topic's name: its handle, when it expires, where its
-/// two encodings end, and the room each of them makes for offset, time, cursor and tags.
-const RECORD_BYTES: usize = 32 + 8 + 2 * (8 + 120);
+/// Memory of a record beside its message: its handle, and when it expires.
+const RECORD_BYTES: usize = 32 + 8;
+/// Memory of an encoded record beside its message and its topic's name: names, numbers and the cursor
+/// of the longest encoding, and where it ends.
+const ENCODED_RECORD_BYTES: usize = 280 + 8;
+/// Encodings that a segment has room for. Most topics are read over one protocol or two.
+const ENCODINGS_KEPT: usize = 2;
 
 const _: () = assert!(size_of::<Segment>() <= SEGMENT_BYTES / 2 && size_of::<Bytes>() <= 32);
 
@@ -47,6 +51,8 @@ pub struct Segment {
     expiry_ms: OnceLock<Option<Box<[u64]>>>,
     /// What subscribers were sent, allocated for the first of them: most segments have none.
     wires: OnceLock<Box<Wires>>,
+    /// Bytes of what is kept there.
+    wires_bytes: AtomicUsize,
 }
 
 /// How a record is written for its subscribers.
@@ -103,6 +109,10 @@ impl Wire {
             bytes,
             ends: ends.into(),
         }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.bytes.len() + size_of_val(&*self.ends)
     }
 
     /// The records from `start` to before `end` in one piece.
@@ -197,6 +207,7 @@ impl Segment {
             messages,
             expiry_ms: OnceLock::new(),
             wires: OnceLock::new(),
+            wires_bytes: AtomicUsize::new(0),
         }
     }
 
@@ -238,11 +249,23 @@ impl Segment {
         self.messages.iter().map(Bytes::len).sum()
     }
 
-    /// Memory the segment takes once readers of both kinds have had it encoded, in bytes. It bounds what
-    /// it takes, since nobody knows beforehand which readers come.
+    /// Memory the segment takes once its readers have had it encoded, in bytes. It bounds what it takes,
+    /// since nobody knows beforehand which readers come.
     pub fn memory_bytes(&self) -> usize {
-        let record = RECORD_BYTES + 2 * self.topic.name.as_str().len();
-        SEGMENT_BYTES + 3 * self.bytes() + self.messages.len() * record
+        let records = self.bytes() + self.messages.len() * RECORD_BYTES;
+        SEGMENT_BYTES + records + self.wires_bytes_max()
+    }
+
+    /// Bytes of encoded records that the segment keeps for further subscribers.
+    fn wires_bytes_max(&self) -> usize {
+        ENCODINGS_KEPT * self.wire_bytes()
+    }
+
+    /// Bytes of one encoding: as many as the longest takes where no character is escaped.
+    fn wire_bytes(&self) -> usize {
+        let added = ENCODED_RECORD_BYTES + self.topic.name.as_str().len();
+        // Base64 makes four bytes of three.
+        self.bytes() / 3 * 4 + self.messages.len() * added
     }
 
     /// When each record expires, in milliseconds since the Unix epoch, or nothing when none ever does.
@@ -260,18 +283,51 @@ impl Segment {
         expiry.as_deref()
     }
 
-    /// The records as subscribers with such cursors are sent them. `encode` runs for the first only.
+    /// The records as subscribers with such cursors are sent them. `encode` runs for the first of them
+    /// only, unless readers of so many protocols follow the topic that the segment has no room for all
+    /// their encodings: then it runs for each of the last of these.
     pub fn wire(
         &self,
         encoding: Encoding,
         cursors: CursorKind,
         encode: impl FnOnce() -> Wire,
-    ) -> &Wire {
-        let wires = self.wires.get_or_init(Box::default);
-        wires[encoding as usize][cursors as usize].get_or_init(|| {
+    ) -> SharedWire<'_> {
+        let encode = || {
             RECORDS_ENCODED.fetch_add(self.count(), Ordering::Relaxed);
             encode()
-        })
+        };
+        let wires = self.wires.get_or_init(Box::default);
+        let cell = &wires[encoding as usize][cursors as usize];
+        let room = self.wires_bytes_max() - self.wire_bytes();
+        if cell.get().is_none() && self.wires_bytes.load(Ordering::Relaxed) > room {
+            return SharedWire::Own(encode());
+        }
+        SharedWire::Kept(cell.get_or_init(|| {
+            let wire = encode();
+            let bytes = wire.memory_bytes();
+            self.wires_bytes.fetch_add(bytes, Ordering::Relaxed);
+            wire
+        }))
+    }
+}
+
+/// Encoded records of a whole segment.
+#[derive(Debug)]
+pub enum SharedWire<'a> {
+    /// Kept for all subscribers.
+    Kept(&'a Wire),
+    /// Made for one of them.
+    Own(Wire),
+}
+
+impl std::ops::Deref for SharedWire<'_> {
+    type Target = Wire;
+
+    fn deref(&self) -> &Wire {
+        match self {
+            SharedWire::Kept(wire) => wire,
+            SharedWire::Own(wire) => wire,
+        }
     }
 }
 

@@ -274,7 +274,7 @@ impl Drop for TailReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::{TopicIdentity, Wire};
+    use crate::segment::{CursorKind, Encoding, SharedWire, TopicIdentity, Wire};
     use bytes::Bytes;
     use highwater_proto::{ids::TopicId, names::TopicName};
 
@@ -358,25 +358,34 @@ mod tests {
         );
     }
 
-    /// What a segment takes at least, with everything that readers have made of it.
+    /// What a segment takes at least, when readers of every kind have had it encoded.
     fn used(segment: &Segment) -> usize {
-        let encode = |segment: &Segment| {
-            // As much as the front doors make room for.
-            let added = segment.topic.name.as_str().len() + 120;
+        let encode = |added: usize| {
             let (mut bytes, mut ends) = (0, Vec::new());
             for message in &segment.messages {
-                bytes += message.len() + added;
+                bytes += message.len() + segment.topic.name.as_str().len() + added;
                 ends.push(bytes);
             }
             Wire::new(vec![0; bytes].into(), ends)
         };
         let count = segment.messages.len();
-        let wire = |wire: &Wire| wire.range(0, count).len() + count * size_of::<usize>();
-        size_of::<Segment>()
+        let mut used = size_of::<Segment>()
             + segment.bytes()
-            + count * (size_of::<Bytes>() + size_of::<u64>())
-            + wire(segment.topic_wire(encode))
-            + wire(segment.feed_wire(encode))
+            + count * (size_of::<Bytes>() + size_of::<u64>());
+        // As much as the front doors make room for.
+        for (encoding, added) in [
+            (Encoding::Proto, 120),
+            (Encoding::Json, 280),
+            (Encoding::Sse, 280),
+            (Encoding::SseRaw, 280),
+        ] {
+            for cursors in [CursorKind::Topic, CursorKind::Shard] {
+                if let SharedWire::Kept(wire) = segment.wire(encoding, cursors, || encode(added)) {
+                    used += wire.range(0, count).len() + count * size_of::<usize>();
+                }
+            }
+        }
+        used
     }
 
     #[test]

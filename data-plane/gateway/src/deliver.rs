@@ -91,7 +91,7 @@ pub fn chunks(
             }
         };
         let shared = slice.segment.wire(encoding, kind, whole);
-        add(shared, slice.start, slice.end);
+        add(&shared, slice.start, slice.end);
     }
     if !pieces.is_empty() {
         chunks.push(pieces);
