@@ -21,6 +21,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("highwater-broker", &["proto"]),
     ("highwater-storage", &["proto", "broker"]),
     ("highwater-cluster", &["proto", "broker", "storage"]),
+    ("highwater-mqtt", &[]),
     ("highwater-websocket", &[]),
     ("highwater-gateway", &["proto", "broker", "websocket"]),
     (

@@ -1,0 +1,1 @@
+//! Nothing: the comparison is a test, in `tests/rumqttd.rs`.
