@@ -130,6 +130,12 @@ pub const SOCKET_MESSAGE_BYTES_MAX: usize = 2 << 20;
 pub const SOCKET_DELIVERY_BYTES_MAX: usize = 256 << 10;
 /// Bytes that wait to be written to one WebSocket client; at this point nothing more is taken for it.
 pub const SOCKET_QUEUE_BYTES_MAX: usize = 256 << 10;
+/// Bytes that are read from a WebSocket client at once.
+pub const SOCKET_READ_BYTES_MAX: usize = 64 << 10;
+/// Pieces of memory that go into one write to a WebSocket client.
+pub const SOCKET_WRITE_PIECES_MAX: usize = 16;
+/// Fields of one WebSocket message in JSON, of which no type has as many.
+pub const SOCKET_FIELDS_MAX: usize = 16;
 /// Longest id of a WebSocket request, in bytes.
 pub const SOCKET_ID_BYTES_MAX: usize = 64;
 /// Concurrent HTTP/2 streams of one connection.

@@ -27,7 +27,7 @@ use highwater_proto::{
     client::{PublishRequest, PublishResult},
     limits::{
         PUBLISH_STREAM_IN_FLIGHT_MAX, PUBLISHES_TOGETHER_MAX, SOCKET_GREETING_BYTES_MAX,
-        SOCKET_MESSAGE_BYTES_MAX, SOCKET_SUBSCRIPTIONS_MAX,
+        SOCKET_MESSAGE_BYTES_MAX, SOCKET_READ_BYTES_MAX, SOCKET_SUBSCRIPTIONS_MAX,
     },
 };
 use highwater_websocket::{Agreement, Closing, Decoder, Event, Role, Violation, close, frame};
@@ -52,8 +52,6 @@ use crate::{
 
 /// Room to read into. An idle connection holds this much.
 const READ_BYTES: usize = 1 << 10;
-/// A message that is known to be long is read in pieces of at most this size.
-const READ_BYTES_MAX: usize = 64 << 10;
 /// Time the other side has to answer a close frame, and to take what was sent before it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Heartbeats without a byte in either direction after which a connection is given up.
@@ -126,7 +124,7 @@ impl Client {
             let may_read = connection.may_read(can_send);
             if may_read {
                 let missing = connection.decoder.missing_bytes(&buf);
-                buf.reserve(missing.clamp(READ_BYTES, READ_BYTES_MAX));
+                buf.reserve(missing.clamp(READ_BYTES, SOCKET_READ_BYTES_MAX));
             }
             let is_open = connection.closing.is_open();
             let was_full = !connection.out.has_room();

@@ -12,7 +12,7 @@ use highwater_broker::{
     Broker, Result, catalogue::Project, segment::Encoding, subscription::Delivery,
 };
 use highwater_proto::limits::{
-    SOCKET_DELIVERY_BYTES_MAX, SOCKET_ID_BYTES_MAX, SOCKET_MESSAGE_BYTES_MAX,
+    SOCKET_DELIVERY_BYTES_MAX, SOCKET_FIELDS_MAX, SOCKET_ID_BYTES_MAX, SOCKET_MESSAGE_BYTES_MAX,
     SOCKET_SUBSCRIPTIONS_MAX,
 };
 use serde::{
@@ -26,9 +26,6 @@ use crate::{
     deliver,
     json::{self, ErrorBody, GapBody, MessageBody, ResultBody},
 };
-
-/// Fields of one message, of which no type has as many.
-const FIELDS_MAX: usize = 16;
 
 /// Reads a client's message.
 pub fn decode(text: &[u8]) -> Result<(Id, Result<Request>)> {
@@ -144,14 +141,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
             type Value = Fields<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "an object of at most {FIELDS_MAX} fields")
+                write!(f, "an object of at most {SOCKET_FIELDS_MAX} fields")
             }
 
             fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
                 let mut fields = Vec::with_capacity(8);
                 while let Some(field) = map.next_entry()? {
-                    if fields.len() == FIELDS_MAX {
-                        return Err(de::Error::invalid_length(FIELDS_MAX + 1, &self));
+                    if fields.len() == SOCKET_FIELDS_MAX {
+                        return Err(de::Error::invalid_length(SOCKET_FIELDS_MAX + 1, &self));
                     }
                     fields.push(field);
                 }

@@ -3,12 +3,10 @@
 use std::{cell::RefCell, collections::VecDeque, io};
 
 use bytes::{Buf, Bytes, BytesMut};
-use highwater_proto::limits::SOCKET_QUEUE_BYTES_MAX;
+use highwater_proto::limits::{SOCKET_QUEUE_BYTES_MAX, SOCKET_WRITE_PIECES_MAX};
 use highwater_websocket::{Deflater, Header, Opcode, deflate::PAYLOAD_BYTES_MIN, frame};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-/// Pieces that go into one write.
-const PIECES_MAX: usize = 16;
 /// How hard to compress: what is sent to many is worth little of one processor's time.
 const DEFLATE_LEVEL: u32 = 3;
 
@@ -84,8 +82,8 @@ impl Outbox {
     /// Those of the socket.
     pub async fn write_some(&mut self, io: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
         if !self.pieces.is_empty() {
-            let mut slices = [io::IoSlice::new(&[]); PIECES_MAX];
-            let count = self.pieces.len().min(PIECES_MAX);
+            let mut slices = [io::IoSlice::new(&[]); SOCKET_WRITE_PIECES_MAX];
+            let count = self.pieces.len().min(SOCKET_WRITE_PIECES_MAX);
             for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
                 *slice = io::IoSlice::new(piece);
             }
