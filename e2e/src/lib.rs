@@ -1,7 +1,7 @@
 //! End-to-end tests and benchmarks: the real binary, real processes, real sockets and disks.
 //!
 //! Nothing here knows how Highwater is built. A [`cluster::Cluster`] is started through the `highwater`
-//! command, spoken to over gRPC and HTTP as any client would, and hurt from outside: killed, stopped,
+//! command, spoken to through its front doors as any client would, and hurt from outside: killed, stopped,
 //! given a bad disk. What was promised to the clients meanwhile is kept in a [`ledger::Ledger`],
 //! and what is read back is held against it.
 //!
@@ -11,9 +11,9 @@
 //! ```text
 //! tests/p01_…  ──►  Load ──► Client ──gRPC──►  highwater node × 3  ◄── signals, faults ── Cluster
 //!                     └──► Ledger ◄── what was acked   ▲
-//!                              └── checks ◄── Read ────┘
+//!                              └── checks ◄── Read, Live ┘
 //! ```
-//! Reading order: `cluster.rs`, `client.rs`, `ledger.rs`, `load.rs`, then a test.
+//! Reading order: `cluster.rs`, `client.rs`, `ledger.rs`, `load.rs`, `live.rs`, then a test.
 
 pub mod binary;
 pub mod cli;
@@ -21,16 +21,21 @@ pub mod client;
 pub mod cluster;
 pub mod condition;
 pub mod dev;
+pub mod events;
 pub mod faults;
 pub mod ledger;
+pub mod live;
 pub mod load;
 pub mod logs;
 pub mod process;
+pub mod refusal;
 pub mod report;
+pub mod socket;
 pub mod usage;
 
 pub use client::Client;
 pub use cluster::Cluster;
 pub use condition::{eventually, eventually_some};
 pub use ledger::Ledger;
+pub use live::{Door, Live};
 pub use load::Load;
