@@ -6,9 +6,12 @@ use std::{
 };
 
 use highwater_e2e::{
-    Cluster,
+    Cluster, Door, Live,
     client::Subscription,
     condition::{eventually, within_deadline},
+    events::Events,
+    refusal::Refusal,
+    socket::Socket,
 };
 use toml::{Table, Value};
 use tonic::Code;
@@ -29,6 +32,32 @@ async fn end_of(mut live: Subscription) -> Code {
         if let Err(error) = next {
             let status = error.downcast_ref::<tonic::Status>();
             return status.map_or(Code::Ok, tonic::Status::code);
+        }
+    }
+}
+
+/// The code in the last event of a stream, which ends with it.
+async fn end_of_events(mut events: Events) -> String {
+    let mut code = None;
+    let mut next = async || within_deadline("the stream is closed", events.next()).await;
+    while let Some(event) = next().await.unwrap() {
+        assert_eq!(code, None, "{event:?} comes after the end");
+        if event.name == "error" {
+            code = event.json().unwrap()["code"].as_str().map(str::to_owned);
+        }
+    }
+    code.expect("it is told why")
+}
+
+/// The code in the last message of a connection, and the one with which it is closed.
+async fn end_of_socket(mut socket: Socket) -> (String, Option<u16>) {
+    let mut code = None;
+    loop {
+        let next = within_deadline("the connection is closed", socket.next()).await;
+        match next.map_err(anyhow::Error::downcast::<Refusal>) {
+            Ok(_) => assert_eq!(code, None, "nothing comes after the end"),
+            Err(Ok(refusal)) => code = Some(refusal.code),
+            Err(Err(_)) => break (code.expect("it is told why"), socket.close_code()),
         }
     }
 }
@@ -69,6 +98,51 @@ async fn a_revoked_key_is_refused_and_its_subscriptions_are_closed_on_every_node
     cluster.client(1).publish("a", "p#0").await.unwrap();
     let records = within_deadline("others go on", other.records(1)).await;
     assert_eq!(records.unwrap()[0].payload, "p#0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_are_its_event_streams_and_websockets() {
+    let cluster = Cluster::start().await;
+    let peer = |node| (cluster.address(node), cluster.key_of(1));
+    let mut open = Vec::new();
+    for node in 0..cluster.size() {
+        let events = Events::open(cluster.http(), peer(node), &["a"], "latest").await;
+        let mut socket = Socket::open(peer(node).0, peer(node).1).await.unwrap();
+        socket.subscribe(1, &["a"], "latest").await.unwrap();
+        open.push((events.unwrap(), socket));
+    }
+    let mut others = Vec::new();
+    for door in [Door::Sse, Door::WebSocket] {
+        let live = Live::open(&cluster, (0, door), &["a"], "latest").await;
+        others.push(live.unwrap());
+    }
+    cluster.client_of(0, 1).publish("a", "p#0").await.unwrap();
+
+    let start = Instant::now();
+    cluster.edit_catalogue(|catalogue| {
+        keys(catalogue).remove(1);
+    });
+    for (node, (events, socket)) in open.into_iter().enumerate() {
+        assert_eq!(end_of_events(events).await, "unauthenticated");
+        let end = ("unauthenticated".to_owned(), Some(4401));
+        assert_eq!(end_of_socket(socket).await, end);
+        let took = start.elapsed();
+        assert!(took < LATEST, "node {node} took {took:?}");
+        // Refused by then, not only cut off.
+        let events = Events::open(cluster.http(), peer(node), &["a"], "latest").await;
+        let socket = Socket::open(peer(node).0, peer(node).1).await;
+        for error in [events.unwrap_err(), socket.unwrap_err()] {
+            let refusal: Refusal = error.downcast().unwrap();
+            assert_eq!(refusal.code, "unauthenticated", "{refusal}");
+        }
+    }
+
+    // Nobody else notices anything.
+    cluster.client(1).publish("a", "p#1").await.unwrap();
+    for mut live in others {
+        let records = within_deadline("others go on", live.next()).await;
+        assert_eq!(records.unwrap()[0].payload, "p#1");
+    }
 }
 
 /// The digit that a hexadecimal hash begins with, changed.
