@@ -60,7 +60,9 @@ pub fn parse_from(text: &str, default: From) -> Result<From> {
     }
 }
 
-fn require_all(principal: &Principal, filters: &[TopicFilter]) -> Result<()> {
+/// # Errors
+/// `forbidden` when the principal may not read all of these.
+pub fn require_all(principal: &Principal, filters: &[TopicFilter]) -> Result<()> {
     let mut filters = filters.iter();
     filters.try_for_each(|filter| principal.require_all(Operation::Subscribe, filter))
 }

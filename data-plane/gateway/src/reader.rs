@@ -2,7 +2,7 @@
 
 use highwater_broker::{
     Result,
-    catalogue::{Operation, Principal},
+    catalogue::Principal,
     from::From,
     handle::PageLimits,
     subscription::{Delivery, Subscription},
@@ -77,8 +77,7 @@ impl Reader {
     /// # Errors
     /// `forbidden` when the subscription is no longer allowed.
     pub fn recheck(&self, principal: &Principal) -> Result<()> {
-        let mut filters = self.filters.iter();
-        filters.try_for_each(|f| principal.require_all(Operation::Subscribe, f))
+        read::require_all(principal, &self.filters)
     }
 }
 

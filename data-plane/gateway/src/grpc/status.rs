@@ -7,6 +7,8 @@ use highwater_proto::{ErrorCode, client};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use crate::http::problem::retry_delay_ms;
+
 /// The domain of the reasons in `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "highwater";
 
@@ -43,12 +45,6 @@ pub fn to_message(refusal: &Refusal) -> client::Error {
         has_no_side_effects: code.has_no_side_effects(),
         retry_after_ms: retry_delay_ms(refusal).unwrap_or(0),
     }
-}
-
-/// When to retry: as the refusal says, or a second for what may be retried.
-fn retry_delay_ms(refusal: &Refusal) -> Option<u64> {
-    let default = || refusal.code().is_retryable().then_some(1_000);
-    refusal.delay_ms().or_else(default)
 }
 
 /// Why a request could not be read, from the status that the codec or the service ended it with.

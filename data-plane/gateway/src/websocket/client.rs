@@ -104,6 +104,10 @@ impl Client {
         loop {
             let mut can_send = sending.is_terminated();
             connection.take(&mut buf, can_send);
+            // What a long message has needed is not kept.
+            if buf.is_empty() && buf.capacity() > READ_BYTES {
+                buf = BytesMut::new();
+            }
             for (id, source, credit) in connection.asked.drain(..) {
                 let principal = connection.session.as_ref().map(|s| s.principal().clone());
                 let open = open(&door, principal, source, credit);
@@ -157,10 +161,6 @@ impl Client {
                     // is written shows nothing.
                     if was_full {
                         connection.moved = Instant::now();
-                    }
-                    // What a burst of messages has needed is not kept.
-                    if buf.is_empty() {
-                        buf = BytesMut::new();
                     }
                 }
                 Step::Sent(ids, pending) => {
