@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use highwater_proto::{
     ErrorCode,
-    ids::{ShardId, TopicId},
+    ids::{ProjectId, ShardId, TopicId},
     names::TopicName,
 };
 use tokio::sync::watch;
@@ -15,11 +15,13 @@ use crate::{
     cursor::{Cursor, Cursors, NO_TOPIC, TopicCursor},
     handle::{Published, ReadRequest, ShardHandle, TopicEnd, TopicView},
     refusal::{Refusal, Result},
+    system,
 };
 
 /// A node's view of the service.
 pub struct Broker {
     shards: Vec<ShardHandle>,
+    system: Arc<Project>,
     catalogue: ArcSwap<Catalogue>,
     catalogue_changes: watch::Sender<()>,
     cursors: Cursors,
@@ -27,13 +29,15 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// A broker over these shards, whose ids are their indices.
+    /// A broker over these shards, at least one, whose ids are their indices.
     pub fn new(cluster_secret: &[u8], catalogue: Catalogue, shards: Vec<ShardHandle>) -> Broker {
         for (index, shard) in shards.iter().enumerate() {
             assert_eq!(shard.id().0 as usize, index, "shards are numbered from 0");
         }
+        let ids = shards.iter().map(ShardHandle::id).collect();
         Broker {
             shards,
+            system: Arc::new(system::project(ids)),
             catalogue: ArcSwap::from_pointee(catalogue),
             catalogue_changes: watch::Sender::new(()),
             cursors: Cursors::new(cluster_secret),
@@ -55,6 +59,19 @@ impl Broker {
     /// Tells when the catalogue was replaced, so that whoever holds a [`Principal`] checks it again.
     pub fn catalogue_changes(&self) -> watch::Receiver<()> {
         self.catalogue_changes.subscribe()
+    }
+
+    /// The system's own project, see [`system`].
+    pub fn system(&self) -> &Arc<Project> {
+        &self.system
+    }
+
+    /// The project with this id, be it a customer's or the system's.
+    pub fn project(&self, id: ProjectId) -> Option<Arc<Project>> {
+        match id == self.system.id {
+            true => Some(self.system.clone()),
+            false => self.catalogue.load().project(id).cloned(),
+        }
     }
 
     /// Seals and opens cursors.

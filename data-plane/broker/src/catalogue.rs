@@ -18,6 +18,7 @@ use subtle::ConstantTimeEq;
 use crate::{
     handle::TopicPolicy,
     refusal::{Refusal, Result},
+    system,
 };
 
 /// All projects and keys.
@@ -270,7 +271,10 @@ impl Catalogue {
         projects: impl IntoIterator<Item = Project>,
         keys: impl IntoIterator<Item = ApiKey>,
     ) -> Catalogue {
-        let projects = projects.into_iter().map(|p| (p.id, Arc::new(p)));
+        let projects = projects.into_iter().map(|project| {
+            assert!(project.id != system::PROJECT, "no key opens the system");
+            (project.id, Arc::new(project))
+        });
         let keys = keys.into_iter().map(|k| (k.id, k));
         Catalogue {
             projects: projects.collect(),

@@ -17,7 +17,7 @@
 //! a protocol. Every queue has a limit from [`highwater_proto::limits`].
 //!
 //! Reading order: `segment.rs`, `state.rs`, `handle.rs`, `tail.rs`, `cursor.rs`, `subscription.rs`,
-//! then `catalogue.rs` and `broker.rs`.
+//! then `catalogue.rs`, `system.rs` and `broker.rs`.
 
 pub mod broker;
 pub mod catalogue;
@@ -30,6 +30,7 @@ pub mod refusal;
 pub mod segment;
 pub mod state;
 pub mod subscription;
+pub mod system;
 pub mod tail;
 
 pub use broker::Broker;

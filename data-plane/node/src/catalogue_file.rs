@@ -15,7 +15,7 @@ use highwater_broker::catalogue::{
     ApiKey, Catalogue, Operation, Permissions, Policy, Project, Retention, SecretHash,
     place_project,
 };
-use highwater_broker::handle::TopicPolicy;
+use highwater_broker::{handle::TopicPolicy, system};
 use highwater_proto::{
     ids::{KeyId, ProjectId, ShardId, TenantId},
     limits::{FEED_SHARDS_MAX, PAYLOAD_BYTES_MAX},
@@ -183,6 +183,9 @@ impl ProjectEntry {
     fn compile(&self, shards: u32, tenants: &HashSet<TenantId>) -> Result<Project, String> {
         let id: ProjectId = parse(&self.id, "project")?;
         let at = |message: String| format!("project `{}`: {message}", self.id);
+        if id == system::PROJECT {
+            return Err(at("this is the system's own".into()));
+        }
         let tenant: TenantId = parse(&self.tenant, "tenant").map_err(at)?;
         if !tenants.contains(&tenant) {
             return Err(at(format!("there is no tenant `{tenant}`")));

@@ -251,12 +251,11 @@ async fn cluster_config(
     })
 }
 
-/// Retention by the catalogue in force. Nothing is dropped before there is one, nor of a project that
-/// is not in it.
+/// Retention by the catalogue in force, and the system's own. Nothing is dropped before there is a
+/// catalogue, nor of a project that is not in it.
 fn retention(broker: Arc<OnceLock<Arc<Broker>>>) -> RetentionOf {
     Arc::new(move |project, topic| {
-        let catalogue = broker.get().map(|broker| broker.catalogue());
-        let project = catalogue.as_ref().and_then(|c| c.project(project));
+        let project = broker.get().and_then(|broker| broker.project(project));
         project.map_or(Retention::default(), |p| p.policy(topic).retention)
     })
 }

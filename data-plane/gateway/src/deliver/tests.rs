@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use highwater_broker::{catalogue::Catalogue, cursor::FeedPosition, segment::TopicIdentity};
+use highwater_broker::{
+    catalogue::Catalogue, cursor::FeedPosition, handle::ShardHandle, segment::TopicIdentity,
+};
 use highwater_proto::{
     client::{Header, Message, Record, SubscribeResponse},
     ids::{ProjectId, TenantId, TopicId},
@@ -16,7 +18,12 @@ use highwater_proto::{frame::Frame, limits::RESPONSE_BYTES_MAX};
 use super::{proto::frames, *};
 
 fn broker(project: &Project) -> Broker {
-    Broker::new(b"secret", Catalogue::new([project.clone()], []), Vec::new())
+    let (shard, _) = ShardHandle::new(ShardId(0), Arc::default());
+    Broker::new(
+        b"secret",
+        Catalogue::new([project.clone()], []),
+        vec![shard],
+    )
 }
 
 fn project() -> Project {

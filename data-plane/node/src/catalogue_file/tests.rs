@@ -106,6 +106,11 @@ fn errors_name_the_entry() {
             KEY,
         ),
         (
+            &format!("id = \"{PROJECT}\""),
+            "id = \"prj_00000000000000000000000000000000\"",
+            "the system's own",
+        ),
+        (
             "[[projects]]",
             "[[tenants]]\nid = \"ten_00000000000000000000000000000001\"\nname = \"b\"\n[[projects]]",
             "twice",
