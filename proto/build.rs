@@ -34,7 +34,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         .out_dir(&server)
         .compile_fds(client)?;
 
-    let cluster = protox::compile(["cluster/v1/cluster.proto", "cluster/v1/session.proto"], ["."])?;
+    let cluster = protox::compile(
+        ["cluster/v1/cluster.proto", "cluster/v1/session.proto"],
+        ["."],
+    )?;
     tonic_prost_build::configure()
         .build_server(false)
         .build_client(false)

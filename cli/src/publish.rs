@@ -108,7 +108,7 @@ impl Args {
             headers: self.headers.iter().map(header).collect::<Result<_, _>>()?,
             key: self.record_key.clone(),
             ttl_ms: self.ttl_ms,
-            traceparent: String::new(),
+            ..Message::default()
         };
         // A key of its own makes every publish safe to try again.
         let key = self.idempotency_key.clone();

@@ -161,6 +161,7 @@ impl FakeShard {
                 let delete = cluster::DeleteTopic {
                     project: Bytes::copy_from_slice(project.as_bytes()),
                     topic: topic.to_string(),
+                    ..Default::default()
                 };
                 let effects = store.apply(cluster::command::Command::DeleteTopic(delete));
                 let deleted = effects.answer == Answer::Deleted(true);
@@ -187,6 +188,7 @@ impl Store {
                     .and_then(|end| end.topic)
                     .map_or(0, |topic| topic.0 + 1),
                 key: hash_bytes(publish.key),
+                ..Default::default()
             };
             match runs.last_mut().filter(same) {
                 Some(run) => run.publishes.push(part),

@@ -398,6 +398,7 @@ pub fn publish_to_wire(publish: &Publish) -> wire::Publish {
             .if_end
             .and_then(|end| end.topic)
             .map_or(0, |topic| topic.0 + 1),
+        ..Default::default()
     }
 }
 

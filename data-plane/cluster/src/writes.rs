@@ -242,6 +242,7 @@ async fn forward(replica: &Replica, link: &Link, work: Work) -> Option<Work> {
             let request = wire::ForwardDeleteTopic {
                 project: deletion.project.as_bytes().to_vec().into(),
                 topic: deletion.topic.to_string(),
+                ..Default::default()
             };
             let answer = link.call(Kind::DeleteTopic, shard, &request, FORWARD_TIMEOUT);
             match answer.await {
@@ -396,6 +397,7 @@ impl Deletion {
         let delete = wire::DeleteTopic {
             project: self.project.as_bytes().to_vec().into(),
             topic: self.topic.to_string(),
+            ..Default::default()
         };
         wire::Command {
             command: Some(wire::command::Command::DeleteTopic(delete)),

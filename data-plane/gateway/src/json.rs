@@ -226,6 +226,7 @@ impl MessageBody<'_> {
             key: self.key,
             ttl_ms: self.ttl_ms,
             traceparent: self.traceparent,
+            ..Message::default()
         };
         Ok(PublishRequest {
             topic: self.topic,

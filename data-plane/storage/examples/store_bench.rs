@@ -321,6 +321,7 @@ fn delete_half(folder: &Path) -> Outcome<()> {
     filled.apply(Command::DeleteTopic(cluster::DeleteTopic {
         project: Bytes::copy_from_slice(PROJECT.as_bytes()),
         topic: "drop".to_owned(),
+        ..Default::default()
     }))?;
     filled.checkpoint()?;
     let deleted = started.elapsed();

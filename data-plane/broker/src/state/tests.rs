@@ -59,6 +59,7 @@ fn delete(project: usize, topic: &str) -> cluster::Command {
     let delete = cluster::DeleteTopic {
         project: Bytes::copy_from_slice(PROJECTS[project].as_bytes()),
         topic: topic.to_owned(),
+        ..Default::default()
     };
     cluster::Command {
         command: Some(cluster::command::Command::DeleteTopic(delete)),

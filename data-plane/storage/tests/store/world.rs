@@ -133,6 +133,7 @@ impl World {
         let delete = cluster::DeleteTopic {
             project: Bytes::copy_from_slice(PROJECT.as_bytes()),
             topic: topic.to_owned(),
+            ..Default::default()
         };
         self.apply(Command::DeleteTopic(delete)) == Answer::Deleted(true)
     }

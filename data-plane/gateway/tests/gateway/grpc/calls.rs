@@ -49,6 +49,7 @@ async fn a_publish_is_answered_with_its_place_and_read_back_as_it_was() {
         key: "k".into(),
         ttl_ms: 60_000,
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
+        ..Message::default()
     };
     let request = PublishRequest {
         message: Some(message.clone()),
@@ -77,6 +78,7 @@ async fn a_publish_is_answered_with_its_place_and_read_back_as_it_was() {
         offset: 0,
         published_at_ms: 1_000_000,
         cursor: result.cursor.clone(),
+        ..Record::default()
     };
     assert_eq!(page.records, [expected]);
     assert_eq!(page.next, result.cursor);
