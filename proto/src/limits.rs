@@ -8,8 +8,12 @@ pub const TOPIC_LEVELS_MAX: usize = 128;
 pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 /// Most headers on one message.
 pub const HEADERS_MAX: usize = 64;
-/// Headers of one message, names and values together, in bytes.
+/// Headers of one message, names and values together, and what answers are told by, in bytes.
 pub const HEADERS_BYTES_MAX: usize = 16 << 10;
+/// What answers to one message are told by, in bytes.
+pub const CORRELATION_BYTES_MAX: usize = 4 << 10;
+/// What names the publisher of one message to itself, in bytes.
+pub const ORIGIN_BYTES_MAX: usize = 32;
 /// Longest content type, in bytes.
 pub const CONTENT_TYPE_BYTES_MAX: usize = 256;
 /// Longest compaction key, in bytes.
@@ -135,7 +139,7 @@ pub const SOCKET_READ_BYTES_MAX: usize = 64 << 10;
 /// Pieces of memory that go into one write to a WebSocket client.
 pub const SOCKET_WRITE_PIECES_MAX: usize = 16;
 /// Fields of one WebSocket message in JSON, of which no type has as many.
-pub const SOCKET_FIELDS_MAX: usize = 16;
+pub const SOCKET_FIELDS_MAX: usize = 24;
 /// Longest id of a WebSocket request, in bytes.
 pub const SOCKET_ID_BYTES_MAX: usize = 64;
 /// Concurrent HTTP/2 streams of one connection.

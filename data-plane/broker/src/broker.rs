@@ -123,6 +123,7 @@ impl Broker {
             shard,
             topic,
             next_offset,
+            owes_retained: false,
         };
         self.cursors.seal_topic(project.id, cursor)
     }

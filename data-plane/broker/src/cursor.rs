@@ -10,6 +10,10 @@
 //! topic cursor   0x01 │ project tag 4 │ shard 4 │ topic id 8 │ next offset 8 │ seal 8
 //! feed cursor    0x02 │ project tag 4 │ count 1 │ (shard 4 │ next position 8)… │ seal 8
 //! ```
+//! A reader of what is retained that has not had all of it has another kind of cursor: 0x03 is a topic
+//! cursor before which the topic's retained record comes, and in 0x04 each position is followed by the one
+//! up to which only retained records are wanted, 8 bytes, all ones for none.
+//!
 //! Integers are big-endian; the whole is base64url without padding (RFC 4648, section 5).
 
 use std::hash::Hasher;
@@ -45,6 +49,8 @@ pub struct TopicCursor {
     pub topic: TopicId,
     /// The next offset to read.
     pub next_offset: u64,
+    /// The topic's retained record, if it has one before that offset, comes first.
+    pub owes_retained: bool,
 }
 
 /// The next position to read of a shard.
@@ -54,6 +60,8 @@ pub struct FeedPosition {
     pub shard: ShardId,
     /// The next position to read.
     pub next_position: u64,
+    /// Up to this position, only retained records are wanted.
+    pub retained_until: Option<u64>,
 }
 
 /// Seals and opens cursors with the secret of the cluster.
@@ -64,9 +72,14 @@ pub struct Cursors {
 
 const TOPIC: u8 = 1;
 const FEED: u8 = 2;
+const TOPIC_RETAINED: u8 = 3;
+const FEED_RETAINED: u8 = 4;
+/// Stands for no position: no shard ever gets there.
+const NOWHERE: u64 = u64::MAX;
 const SEAL_BYTES: usize = 8;
 const TOPIC_BYTES: usize = 1 + 4 + 4 + 8 + 8 + SEAL_BYTES;
 const FEED_ENTRY_BYTES: usize = 12;
+const FEED_RETAINED_ENTRY_BYTES: usize = 20;
 const FEED_HEADER_BYTES: usize = 6;
 
 impl Cursors {
@@ -82,7 +95,10 @@ impl Cursors {
     /// The text of a topic cursor.
     pub fn seal_topic(&self, project: ProjectId, cursor: TopicCursor) -> String {
         let mut raw = [0; TOPIC_BYTES];
-        raw[0] = TOPIC;
+        raw[0] = match cursor.owes_retained {
+            true => TOPIC_RETAINED,
+            false => TOPIC,
+        };
         raw[1..5].copy_from_slice(&self.tag(project));
         raw[5..9].copy_from_slice(&cursor.shard.0.to_be_bytes());
         raw[9..17].copy_from_slice(&cursor.topic.0.to_be_bytes());
@@ -98,14 +114,21 @@ impl Cursors {
             positions.len() <= FEED_SHARDS_MAX,
             "a feed spans few shards"
         );
-        let capacity = FEED_HEADER_BYTES + positions.len() * FEED_ENTRY_BYTES + SEAL_BYTES;
+        let (kind, entry_bytes) = match positions.iter().any(|p| p.retained_until.is_some()) {
+            true => (FEED_RETAINED, FEED_RETAINED_ENTRY_BYTES),
+            false => (FEED, FEED_ENTRY_BYTES),
+        };
+        let capacity = FEED_HEADER_BYTES + positions.len() * entry_bytes + SEAL_BYTES;
         let mut raw = Vec::with_capacity(capacity);
-        raw.push(FEED);
+        raw.push(kind);
         raw.extend(self.tag(project));
         raw.push(positions.len() as u8);
         for position in positions {
             raw.extend(position.shard.0.to_be_bytes());
             raw.extend(position.next_position.to_be_bytes());
+            if kind == FEED_RETAINED {
+                raw.extend(position.retained_until.unwrap_or(NOWHERE).to_be_bytes());
+            }
         }
         let seal = self.hash(&raw).to_be_bytes();
         raw.extend(seal);
@@ -128,7 +151,8 @@ impl Cursors {
     pub fn open(&self, project: ProjectId, text: &str) -> Result<Cursor> {
         let invalid = || Refusal::new(ErrorCode::CursorInvalid, "this is not a cursor");
         // The longest cursor there can be, so that nothing larger is decoded.
-        let bytes_max = FEED_HEADER_BYTES + FEED_SHARDS_MAX * FEED_ENTRY_BYTES + SEAL_BYTES;
+        let bytes_max =
+            FEED_HEADER_BYTES + FEED_SHARDS_MAX * FEED_RETAINED_ENTRY_BYTES + SEAL_BYTES;
         if text.len() > bytes_max.div_ceil(3) * 4 {
             return Err(invalid());
         }
@@ -149,17 +173,31 @@ impl Cursors {
         let u32_at = |at: usize| u32::from_be_bytes(body[at..at + 4].try_into().expect("4 bytes"));
         let u64_at = |at: usize| u64::from_be_bytes(body[at..at + 8].try_into().expect("8 bytes"));
         match body[0] {
-            TOPIC if raw.len() == TOPIC_BYTES => Ok(Cursor::Topic(TopicCursor {
-                shard: ShardId(u32_at(5)),
-                topic: TopicId(u64_at(9)),
-                next_offset: u64_at(17),
-            })),
-            FEED if body.len() == FEED_HEADER_BYTES + usize::from(body[5]) * FEED_ENTRY_BYTES => {
+            kind @ (TOPIC | TOPIC_RETAINED) if raw.len() == TOPIC_BYTES => {
+                Ok(Cursor::Topic(TopicCursor {
+                    shard: ShardId(u32_at(5)),
+                    topic: TopicId(u64_at(9)),
+                    next_offset: u64_at(17),
+                    owes_retained: kind == TOPIC_RETAINED,
+                }))
+            }
+            kind @ (FEED | FEED_RETAINED) => {
+                let entry_bytes = match kind {
+                    FEED => FEED_ENTRY_BYTES,
+                    _ => FEED_RETAINED_ENTRY_BYTES,
+                };
+                let count = usize::from(body[5]);
+                if count > FEED_SHARDS_MAX || body.len() != FEED_HEADER_BYTES + count * entry_bytes
+                {
+                    return Err(invalid());
+                }
+                let until = |at: usize| (kind == FEED_RETAINED).then(|| u64_at(at + 12));
                 let entry = |at: usize| FeedPosition {
                     shard: ShardId(u32_at(at)),
                     next_position: u64_at(at + 4),
+                    retained_until: until(at).filter(|until| *until != NOWHERE),
                 };
-                let starts = (FEED_HEADER_BYTES..body.len()).step_by(FEED_ENTRY_BYTES);
+                let starts = (FEED_HEADER_BYTES..body.len()).step_by(entry_bytes);
                 Ok(Cursor::Feed(starts.map(entry).collect()))
             }
             _ => Err(invalid()),
@@ -190,16 +228,21 @@ mod tests {
     }
 
     fn any_cursor() -> impl Strategy<Value = Cursor> {
-        let topic = any::<(u32, u64, u64)>().prop_map(|(shard, topic, next_offset)| {
+        let topic = any::<(u32, u64, u64, bool)>();
+        let topic = topic.prop_map(|(shard, topic, next_offset, owes_retained)| {
             Cursor::Topic(TopicCursor {
                 shard: ShardId(shard),
                 topic: TopicId(topic),
                 next_offset,
+                owes_retained,
             })
         });
-        let position = any::<(u32, u64)>().prop_map(|(shard, next_position)| FeedPosition {
+        let until = prop::option::weighted(0.1, 0..NOWHERE);
+        let position = (any::<(u32, u64)>(), until);
+        let position = position.prop_map(|((shard, next_position), retained_until)| FeedPosition {
             shard: ShardId(shard),
             next_position,
+            retained_until,
         });
         let feed = prop::collection::vec(position, 0..=FEED_SHARDS_MAX).prop_map(Cursor::Feed);
         prop_oneof![topic, feed]
@@ -234,6 +277,7 @@ mod tests {
             shard: ShardId(u32::MAX),
             topic: TopicId(u64::MAX),
             next_offset: u64::MAX,
+            owes_retained: true,
         };
         assert!(cursors().seal_topic(PROJECT, cursor).len() <= 64);
     }

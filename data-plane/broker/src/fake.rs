@@ -16,8 +16,8 @@ use tokio::sync::watch;
 
 use crate::{
     handle::{
-        FeedGap, FeedPage, FeedSeek, GapReason, LastValuesPage, PageLimits, Publish, ReadRequest,
-        ShardHandle, ShardQueues, TopicGap, TopicPage, WriteRequest,
+        FeedGap, FeedPage, FeedSeek, GapReason, PageLimits, Publish, ReadRequest, RetainedPage,
+        ShardHandle, ShardQueues, TopicEnd, TopicGap, TopicPage, WriteRequest,
     },
     refusal::Refusal,
     segment::{Segment, Slice},
@@ -156,16 +156,27 @@ impl FakeShard {
             WriteRequest::DeleteTopic {
                 project,
                 topic,
+                if_end,
                 reply,
             } => {
+                let (if_next_offset_plus_one, if_topic_id_plus_one) = TopicEnd::to_wire(if_end);
                 let delete = cluster::DeleteTopic {
                     project: Bytes::copy_from_slice(project.as_bytes()),
                     topic: topic.to_string(),
-                    ..Default::default()
+                    if_next_offset_plus_one,
+                    if_topic_id_plus_one,
                 };
-                let effects = store.apply(cluster::command::Command::DeleteTopic(delete));
-                let deleted = effects.answer == Answer::Deleted(true);
-                let _ = reply.send(refusal.map_or(Ok(deleted), Err));
+                let deleted = match refusal {
+                    Some(refusal) => Err(refusal),
+                    None => match store
+                        .apply(cluster::command::Command::DeleteTopic(delete))
+                        .answer
+                    {
+                        Answer::Deleted(deleted) => deleted,
+                        other => panic!("a deletion was answered with {other:?}"),
+                    },
+                };
+                let _ = reply.send(deleted);
             }
         }
     }
@@ -179,17 +190,7 @@ impl Store {
             let same = |run: &&mut cluster::TopicRun| {
                 run.topic == publish.topic.as_str() && run.project == project[..]
             };
-            let part = cluster::Publish {
-                message: publish.message,
-                idempotency: hash_bytes(publish.idempotency),
-                if_next_offset_plus_one: publish.if_end.map_or(0, |end| end.next_offset + 1),
-                if_topic_id_plus_one: publish
-                    .if_end
-                    .and_then(|end| end.topic)
-                    .map_or(0, |topic| topic.0 + 1),
-                key: hash_bytes(publish.key),
-                ..Default::default()
-            };
+            let part = publish.to_wire();
             match runs.last_mut().filter(same) {
                 Some(run) => run.publishes.push(part),
                 None => runs.push(cluster::TopicRun {
@@ -292,14 +293,14 @@ impl Store {
             } => {
                 drop(reply.send(Ok(self.seek(project, &filters, to))));
             }
-            ReadRequest::LastValues {
+            ReadRequest::RetainedRecords {
                 project,
                 filters,
                 positions,
                 limits,
                 reply,
             } => {
-                drop(reply.send(Ok(self.last_values(project, &filters, positions, limits))));
+                drop(reply.send(Ok(self.retained(project, &filters, positions, limits))));
             }
         }
     }
@@ -456,20 +457,20 @@ impl Store {
         }
     }
 
-    fn last_values(
+    fn retained(
         &self,
         project: ProjectId,
         filters: &[TopicFilter],
         (from, until): (u64, u64),
         limits: PageLimits,
-    ) -> LastValuesPage {
-        let mut last: Vec<u64> = self
+    ) -> RetainedPage {
+        let mut retained: Vec<u64> = self
             .state
-            .matching(project, filters, None)
-            .filter(|t| t.first_offset < t.next_offset && (from..until).contains(&t.last_position))
-            .map(|t| t.last_position)
+            .retaining(project, filters)
+            .map(|(_, record)| record.position)
+            .filter(|position| (from..until).contains(position))
             .collect();
-        last.sort_unstable();
+        retained.sort_unstable();
         let record = |position: &u64| {
             let at = self
                 .segments
@@ -478,17 +479,13 @@ impl Store {
             slice.end = slice.start + 1;
             Some(slice)
         };
-        let (slices, is_cut) = page(last.iter().filter_map(record), limits);
-        LastValuesPage {
+        let (slices, is_cut) = page(retained.iter().filter_map(record), limits);
+        RetainedPage {
             next_position: slices.last().map_or(until, Slice::end_position),
             slices,
             at_end: !is_cut,
         }
     }
-}
-
-fn hash_bytes(hash: Option<[u8; 16]>) -> Bytes {
-    hash.map_or(Bytes::new(), |hash| Bytes::copy_from_slice(&hash))
 }
 
 /// As many records as the limits allow, and whether there are more. The first is always among them.

@@ -17,7 +17,7 @@ pub enum From {
     Time(u64),
     /// With the last so many records.
     Last(u64),
-    /// With the last record of each topic, then whatever is published from now on.
+    /// With the retained record of each topic that has one, then whatever is published from now on.
     Retained,
 }
 

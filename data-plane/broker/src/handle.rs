@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use highwater_proto::{
-    ErrorCode,
+    ErrorCode, cluster as wire,
     ids::{ProjectId, ShardId, TopicId},
     limits::{SHARD_QUEUE_BYTES_MAX, SHARD_QUEUE_MAX},
     names::{TopicFilter, TopicName},
@@ -41,6 +41,60 @@ pub struct Publish {
     pub if_end: Option<TopicEnd>,
     /// How the topic is kept.
     pub policy: TopicPolicy,
+    /// What becomes of the topic's retained record.
+    pub retain: Retain,
+}
+
+impl Publish {
+    /// The publish without its topic, as it is proposed.
+    pub fn to_wire(&self) -> wire::Publish {
+        let hash = |hash: &Option<[u8; 16]>| match hash {
+            Some(hash) => Bytes::copy_from_slice(hash),
+            None => Bytes::new(),
+        };
+        let (if_next_offset_plus_one, if_topic_id_plus_one) = TopicEnd::to_wire(self.if_end);
+        wire::Publish {
+            message: self.message.clone(),
+            idempotency: hash(&self.idempotency),
+            key: hash(&self.key),
+            if_next_offset_plus_one,
+            if_topic_id_plus_one,
+            retain: self.retain.to_wire().into(),
+        }
+    }
+}
+
+/// What a publish does to the topic's retained record, which is what readers of what is retained begin
+/// with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Retain {
+    /// Nothing.
+    #[default]
+    Unchanged,
+    /// The published record is the retained one.
+    Set,
+    /// The topic has none.
+    Clear,
+}
+
+impl Retain {
+    /// As it is proposed.
+    pub fn to_wire(self) -> wire::Retain {
+        match self {
+            Retain::Unchanged => wire::Retain::Unchanged,
+            Retain::Set => wire::Retain::Set,
+            Retain::Clear => wire::Retain::Clear,
+        }
+    }
+
+    /// Reads [`Retain::to_wire`]; nothing for a number that this release does not know.
+    pub fn from_wire(number: i32) -> Option<Retain> {
+        match wire::Retain::try_from(number).ok()? {
+            wire::Retain::Unchanged => Some(Retain::Unchanged),
+            wire::Retain::Set => Some(Retain::Set),
+            wire::Retain::Clear => Some(Retain::Clear),
+        }
+    }
 }
 
 /// The end of a topic, as a publisher knows it: what a conditional publish depends on.
@@ -50,6 +104,25 @@ pub struct TopicEnd {
     pub topic: Option<TopicId>,
     /// The offset the record will get.
     pub next_offset: u64,
+}
+
+impl TopicEnd {
+    /// The condition as it is proposed: the offset and the topic's number, each plus one, or 0.
+    pub fn to_wire(end: Option<TopicEnd>) -> (u64, u64) {
+        let topic = end.and_then(|end| end.topic);
+        (
+            end.map_or(0, |end| end.next_offset.saturating_add(1)),
+            topic.map_or(0, |topic| topic.0.saturating_add(1)),
+        )
+    }
+
+    /// Reads [`TopicEnd::to_wire`].
+    pub fn from_wire((next_offset_plus_one, topic_plus_one): (u64, u64)) -> Option<TopicEnd> {
+        Some(TopicEnd {
+            next_offset: next_offset_plus_one.checked_sub(1)?,
+            topic: topic_plus_one.checked_sub(1).map(TopicId),
+        })
+    }
 }
 
 /// The part of a topic's policy that changes what is applied.
@@ -90,6 +163,8 @@ pub enum WriteRequest {
         project: ProjectId,
         /// The topic.
         topic: TopicName,
+        /// Only if the topic ends here.
+        if_end: Option<TopicEnd>,
         /// Gets the answer once it is durable on a majority.
         reply: Reply<bool>,
     },
@@ -176,8 +251,8 @@ pub enum ReadRequest {
         /// Gets the position.
         reply: Reply<u64>,
     },
-    /// Read the last record of each topic that matches one of the filters.
-    LastValues {
+    /// Read the retained record of each topic that matches one of the filters and has one.
+    RetainedRecords {
         /// The project.
         project: ProjectId,
         /// The filters.
@@ -187,7 +262,7 @@ pub enum ReadRequest {
         /// How much to read.
         limits: PageLimits,
         /// Gets the records in order of their positions.
-        reply: Reply<LastValuesPage>,
+        reply: Reply<RetainedPage>,
     },
 }
 
@@ -303,14 +378,14 @@ pub struct FeedGap {
     pub reason: GapReason,
 }
 
-/// The last records of some topics.
+/// The retained records of some topics.
 #[derive(Debug, Clone)]
-pub struct LastValuesPage {
+pub struct RetainedPage {
     /// One record each, in order of their positions.
     pub slices: Vec<Slice>,
     /// The position after the last of them, where the next read goes on.
     pub next_position: u64,
-    /// Whether no other matching topic's last record lies in the positions asked for.
+    /// Whether no other matching topic's retained record lies in the positions asked for.
     pub at_end: bool,
 }
 
@@ -413,11 +488,20 @@ impl ShardHandle {
     }
 
     /// Removes a topic with all its records; says whether there was one.
-    pub async fn delete_topic(&self, project: ProjectId, topic: TopicName) -> Result<bool> {
+    ///
+    /// # Errors
+    /// `precondition_failed` when the topic does not end where `if_end` says.
+    pub async fn delete_topic(
+        &self,
+        project: ProjectId,
+        topic: TopicName,
+        if_end: Option<TopicEnd>,
+    ) -> Result<bool> {
         let (reply, answer) = oneshot::channel();
         let request = WriteRequest::DeleteTopic {
             project,
             topic,
+            if_end,
             reply,
         };
         self.writes.send(request).await.map_err(|_| stopped())?;

@@ -22,7 +22,7 @@ const SEGMENT_BYTES: usize = 512;
 const RECORD_BYTES: usize = 32 + 8;
 /// Memory of an encoded record beside its message and its topic's name: names, numbers and the cursor
 /// of the longest encoding, and where it ends.
-const ENCODED_RECORD_BYTES: usize = 280 + 8;
+const ENCODED_RECORD_BYTES: usize = 360 + 8;
 /// Encodings that a segment has room for. Most topics are read over one protocol or two.
 const ENCODINGS_KEPT: usize = 2;
 

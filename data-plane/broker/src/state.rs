@@ -22,7 +22,7 @@ use highwater_proto::{
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::{
-    handle::{Published, TopicView},
+    handle::{Published, Retain, TopicEnd, TopicView},
     refusal::{Refusal, Result},
     segment::{Segment, TopicIdentity},
 };
@@ -41,6 +41,8 @@ pub struct ShardState {
     names: BTreeMap<(ProjectId, TopicName), TopicId>,
     /// The same, for publishing.
     by_name: HashMap<(ProjectId, TopicName), TopicId, FxBuildHasher>,
+    /// Those of `names` that have a retained record: few, often, of very many.
+    retaining: BTreeMap<(ProjectId, TopicName), TopicId>,
 }
 
 /// What a shard knows of one topic.
@@ -62,6 +64,18 @@ pub struct Topic {
     pub time_ms: u64,
     /// Whether only the newest record of each key is kept.
     pub last_value: bool,
+    /// The record that was last published to be retained, unless that was cleared since. It outlives the
+    /// topic's retention: it may lie before `first_offset`.
+    pub retained: Option<RetainedRecord>,
+}
+
+/// Where a topic's retained record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetainedRecord {
+    /// Its offset in the topic.
+    pub offset: u64,
+    /// Its position in the shard.
+    pub position: u64,
 }
 
 impl Topic {
@@ -112,6 +126,8 @@ pub struct Effects {
     pub touched: Vec<TopicId>,
     /// Topics that lost records at their beginning.
     pub trimmed: Vec<TopicId>,
+    /// Topics that have another retained record, or none any more.
+    pub retained: Vec<TopicId>,
     /// Topics that are gone.
     pub deleted: Vec<Topic>,
     /// The time of the command, in milliseconds since the Unix epoch.
@@ -127,7 +143,7 @@ pub enum Answer {
     /// One outcome for each publish: run by run, in order.
     Published(Vec<Result<Published>>),
     /// Whether there was a topic to delete.
-    Deleted(bool),
+    Deleted(Result<bool>),
 }
 
 impl ShardState {
@@ -186,6 +202,27 @@ impl ShardState {
         filters: &'a [TopicFilter],
         after: Option<&TopicName>,
     ) -> impl Iterator<Item = &'a Topic> + 'a {
+        self.matching_in(&self.names, project, filters, after)
+    }
+
+    /// The topics of a project that match one of the filters and have a retained record, in order of
+    /// their names. It looks at no others.
+    pub fn retaining<'a>(
+        &'a self,
+        project: ProjectId,
+        filters: &'a [TopicFilter],
+    ) -> impl Iterator<Item = (&'a Topic, RetainedRecord)> + 'a {
+        let topics = self.matching_in(&self.retaining, project, filters, None);
+        topics.filter_map(|topic| Some((topic, topic.retained?)))
+    }
+
+    fn matching_in<'a>(
+        &'a self,
+        names: &'a BTreeMap<(ProjectId, TopicName), TopicId>,
+        project: ProjectId,
+        filters: &'a [TopicFilter],
+        after: Option<&TopicName>,
+    ) -> impl Iterator<Item = &'a Topic> + 'a {
         // One filter with a literal beginning narrows the walk; several are walked from the least.
         let prefix = filters
             .iter()
@@ -193,16 +230,23 @@ impl ShardState {
             .min()
             .unwrap_or("");
         let single = filters.len() == 1;
+        // A topic's own name is the first of those that begin with it.
+        let exact = single && filters[0].as_topic().is_some();
         let start = match (after, TopicName::try_from(prefix)) {
             (Some(after), Ok(first)) if after < &first => Bound::Included((project, first)),
             (Some(after), _) => Bound::Excluded((project, after.clone())),
             (None, Ok(first)) => Bound::Included((project, first)),
             (None, Err(_)) => Bound::Included((project, least_name())),
         };
-        self.names
+        names
             .range((start, Bound::Unbounded))
             .take_while(move |((p, name), _)| {
-                *p == project && (!single || name.as_str().starts_with(prefix))
+                let name = name.as_str();
+                let within = match exact {
+                    true => name == prefix,
+                    false => !single || name.starts_with(prefix),
+                };
+                *p == project && within
             })
             .filter(|((_, name), _)| filters.iter().any(|f| f.matches(name.as_str())))
             .map(|(_, id)| &self.topics[id])
@@ -287,6 +331,7 @@ impl ShardState {
             last_position: 0,
             time_ms: self.time_ms,
             last_value: policy.last_value,
+            retained: None,
         });
         effects.touched.push(id);
         Ok(id)
@@ -302,6 +347,7 @@ impl ShardState {
     ) {
         let topic = self.topics.get_mut(&id).expect("an opened topic exists");
         let (base_offset, base_bytes) = (topic.next_offset, topic.next_bytes);
+        let retained_before = topic.retained;
         let mut messages: Vec<Bytes> = Vec::with_capacity(publishes.len());
         for publish in publishes {
             let key: Option<[u8; 16]> = publish.idempotency[..].try_into().ok();
@@ -310,7 +356,6 @@ impl ShardState {
                 known.or_else(|| remembered.offset_of(id, &key, self.time_ms))
             });
             let offset = topic.next_offset;
-            let condition = publish.if_next_offset_plus_one;
             if let Some(offset) = earlier {
                 outcomes.push(Ok(Published {
                     topic: id,
@@ -319,15 +364,24 @@ impl ShardState {
                 }));
                 continue;
             }
-            let wanted = publish.if_topic_id_plus_one;
-            if condition != 0 && wanted != 0 && wanted != id.0 + 1 {
-                outcomes.push(Err(another_topic()));
+            let condition = (
+                publish.if_next_offset_plus_one,
+                publish.if_topic_id_plus_one,
+            );
+            if let Err(refusal) = check_end(topic, TopicEnd::from_wire(condition)) {
+                outcomes.push(Err(refusal));
                 continue;
             }
-            if condition != 0 && condition != offset + 1 {
-                let message = format!("the topic ends at offset {offset}, not at the cursor");
-                outcomes.push(Err(Refusal::new(ErrorCode::PreconditionFailed, message)));
-                continue;
+            match Retain::from_wire(publish.retain) {
+                Some(Retain::Unchanged) => {}
+                Some(Retain::Set) => {
+                    topic.retained = Some(RetainedRecord {
+                        offset,
+                        position: self.next_position + messages.len() as u64,
+                    });
+                }
+                Some(Retain::Clear) => topic.retained = None,
+                None => panic!("the log holds a publish this release does not know"),
             }
             topic.next_offset += 1;
             topic.next_bytes += publish.message.len() as u64;
@@ -367,6 +421,14 @@ impl ShardState {
         self.next_position = segment.end_position();
         effects.segments.push(Arc::new(segment));
         effects.touched.push(id);
+        if topic.retained != retained_before {
+            let key = (topic.identity.project, topic.identity.name.clone());
+            match topic.retained {
+                Some(_) => drop(self.retaining.insert(key, id)),
+                None => drop(self.retaining.remove(&key)),
+            }
+            effects.retained.push(id);
+        }
     }
 
     fn apply_trim(&mut self, trim: cluster::Trim) -> Effects {
@@ -401,23 +463,51 @@ impl ShardState {
         let project = ProjectId::try_from(&delete.project[..]).ok();
         let name = TopicName::try_from(delete.topic.as_str()).ok();
         let key = project.zip(name);
-        let id = key.as_ref().and_then(|key| self.by_name.remove(key));
-        if let (Some(key), Some(id)) = (key, id) {
+        let id = key.as_ref().and_then(|key| self.by_name.get(key)).copied();
+        let condition = (delete.if_next_offset_plus_one, delete.if_topic_id_plus_one);
+        let deleted =
+            match id.map(|id| check_end(&self.topics[&id], TopicEnd::from_wire(condition))) {
+                // Whatever the condition says, it is gone: so a repeated deletion is told.
+                None => Ok(false),
+                Some(checked) => checked.map(|()| true),
+            };
+        if let (Some(key), Some(id), Ok(true)) = (key, id, &deleted) {
+            self.by_name.remove(&key);
             self.names.remove(&key);
+            self.retaining.remove(&key);
             effects.deleted.extend(self.topics.remove(&id));
         }
-        effects.answer = Answer::Deleted(id.is_some());
+        effects.answer = Answer::Deleted(deleted);
         effects
     }
 
     fn insert(&mut self, topic: Topic) {
         let key = (topic.identity.project, topic.identity.name.clone());
         let id = topic.identity.id;
+        if topic.retained.is_some() {
+            self.retaining.insert(key.clone(), id);
+        }
         self.by_name.insert(key.clone(), id);
         self.names.insert(key, id);
         let before = self.topics.insert(id, topic);
         assert!(before.is_none(), "topic ids are never reused");
     }
+}
+
+/// Whether a topic is the one that a condition names, and ends where it says.
+fn check_end(topic: &Topic, condition: Option<TopicEnd>) -> Result<()> {
+    let Some(end) = condition else {
+        return Ok(());
+    };
+    if end.topic.is_some_and(|wanted| wanted != topic.identity.id) {
+        return Err(another_topic());
+    }
+    if end.next_offset != topic.next_offset {
+        let offset = topic.next_offset;
+        let message = format!("the topic ends at offset {offset}, not at the cursor");
+        return Err(Refusal::new(ErrorCode::PreconditionFailed, message));
+    }
+    Ok(())
 }
 
 fn another_topic() -> Refusal {

@@ -52,6 +52,9 @@ pub struct Delivery {
     pub slices: Vec<Slice>,
     /// How the cursors of these records are made.
     pub cursors: CursorScope,
+    /// They are the retained records of their topics, which the subscription began with. Otherwise none
+    /// is delivered because it is retained.
+    pub is_retained: bool,
 }
 
 /// What the cursor of a delivered record is made of, beside the record itself.
@@ -64,6 +67,8 @@ pub enum CursorScope {
     Shard,
     /// The record's position in its shard and these of the others: this subscriber's own.
     Shards(Vec<FeedPosition>),
+    /// This one, wherever the record is: what follows a topic's retained record stands elsewhere.
+    Fixed(TopicCursor),
 }
 
 /// Data that was asked for and is gone.
@@ -165,6 +170,7 @@ impl Subscription {
                     .map(|gap| self.seal_gap(gap))
                     .collect(),
                 cursors: step.cursors,
+                is_retained: step.is_retained,
             };
             if !delivery.slices.is_empty() || !delivery.gaps.is_empty() {
                 return Ok(Some(delivery));
@@ -211,27 +217,32 @@ pub fn record_cursor(
 ) -> String {
     let segment = &slice.segment;
     let next_position = segment.base_position + index as u64 + 1;
-    let here = FeedPosition {
-        shard,
-        next_position,
-    };
     match scope {
         CursorScope::Topic => {
             let cursor = TopicCursor {
                 shard,
                 topic: segment.topic.id,
                 next_offset: segment.base_offset + index as u64 + 1,
+                owes_retained: false,
             };
             broker.cursors().seal_topic(project.id, cursor)
         }
-        CursorScope::Shard => broker.cursors().seal_feed(project.id, &[here]),
+        CursorScope::Shard => {
+            let here = FeedPosition {
+                shard,
+                next_position,
+                retained_until: None,
+            };
+            broker.cursors().seal_feed(project.id, &[here])
+        }
         CursorScope::Shards(others) => {
             let mut positions = others.clone();
             for position in positions.iter_mut().filter(|p| p.shard == shard) {
-                *position = here;
+                position.next_position = next_position;
             }
             broker.cursors().seal_feed(project.id, &positions)
         }
+        CursorScope::Fixed(cursor) => broker.cursors().seal_topic(project.id, *cursor),
     }
 }
 
@@ -241,6 +252,7 @@ struct Step {
     gaps: Vec<RawGap>,
     slices: Vec<Slice>,
     cursors: CursorScope,
+    is_retained: bool,
 }
 
 /// A gap whose cursors are not sealed yet.

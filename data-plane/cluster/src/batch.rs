@@ -21,7 +21,7 @@ use tokio::{
 };
 use tracing::Span;
 
-use crate::requests::{forwarded_to_wire, policy_to_wire, publish_to_wire};
+use crate::requests::{forwarded_to_wire, policy_to_wire};
 
 /// Publishes of several callers, in the order they came.
 pub struct Batch {
@@ -113,7 +113,7 @@ impl Batch {
                 }
             };
             places.push((run, runs[run].publishes.len()));
-            runs[run].publishes.push(publish_to_wire(publish));
+            runs[run].publishes.push(publish.to_wire());
         }
         let starts: Vec<usize> = runs
             .iter()
@@ -220,6 +220,7 @@ mod tests {
             key: None,
             if_end: None,
             policy: Default::default(),
+            retain: Default::default(),
         }
     }
 

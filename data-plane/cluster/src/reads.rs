@@ -135,14 +135,14 @@ fn serve(replica: &Replica, request: ReadRequest) {
             reply,
             store.seek_feed(project, &filters, to).map_err(refuse),
         ),
-        ReadRequest::LastValues {
+        ReadRequest::RetainedRecords {
             project,
             filters,
             positions,
             limits,
             reply,
         } => {
-            let page = store.last_values(project, &filters, positions, limits);
+            let page = store.retained_records(project, &filters, positions, limits);
             answer(reply, page.map_err(refuse));
         }
     }

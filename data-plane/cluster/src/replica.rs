@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use highwater_broker::{
-    handle::{Publish, Published},
+    handle::{Publish, Published, TopicEnd},
     refusal::{Refusal, Result},
     tail::Tail,
 };
@@ -74,6 +74,8 @@ pub enum Forwarded {
         project: ProjectId,
         /// The topic.
         topic: TopicName,
+        /// Only if the topic ends here.
+        if_end: Option<TopicEnd>,
         /// Gets whether there was one.
         reply: oneshot::Sender<Result<bool>>,
     },

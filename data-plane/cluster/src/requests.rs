@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use highwater_broker::{
-    handle::{Publish, Published, TopicEnd, TopicPolicy},
+    handle::{Publish, Published, Retain, TopicEnd, TopicPolicy},
     refusal::{Refusal, Result},
 };
 use highwater_proto::{
@@ -113,6 +113,10 @@ pub fn queue(frame: &Frame, replica: &Replica) -> Result<Queued> {
             let forwarded = Forwarded::DeleteTopic {
                 project: project_from_wire(&request.project)?,
                 topic: TopicName::try_from(request.topic.as_str())?,
+                if_end: TopicEnd::from_wire((
+                    request.if_next_offset_plus_one,
+                    request.if_topic_id_plus_one,
+                )),
                 reply,
             };
             (forwarded, Queued::DeleteTopic(existed))
@@ -369,37 +373,19 @@ fn publish_from_wire(forwarded: wire::ForwardedPublish) -> Result<Publish> {
         message: publish.message,
         idempotency: publish.idempotency[..].try_into().ok(),
         key: publish.key[..].try_into().ok(),
-        if_end: publish
-            .if_next_offset_plus_one
-            .checked_sub(1)
-            .map(|next_offset| TopicEnd {
-                topic: publish.if_topic_id_plus_one.checked_sub(1).map(TopicId),
-                next_offset,
-            }),
+        if_end: TopicEnd::from_wire((
+            publish.if_next_offset_plus_one,
+            publish.if_topic_id_plus_one,
+        )),
         policy: TopicPolicy {
             last_value: policy.last_value,
             must_exist: policy.must_exist,
         },
+        retain: Retain::from_wire(publish.retain).ok_or_else(|| {
+            let message = "the publish asks for what this release does not know";
+            Refusal::new(ErrorCode::InvalidRequest, message)
+        })?,
     })
-}
-
-/// A publish without its topic, as it is proposed.
-pub fn publish_to_wire(publish: &Publish) -> wire::Publish {
-    let hash = |hash: &Option<[u8; 16]>| match hash {
-        Some(hash) => Bytes::copy_from_slice(hash),
-        None => Bytes::new(),
-    };
-    wire::Publish {
-        message: publish.message.clone(),
-        idempotency: hash(&publish.idempotency),
-        key: hash(&publish.key),
-        if_next_offset_plus_one: publish.if_end.map_or(0, |end| end.next_offset + 1),
-        if_topic_id_plus_one: publish
-            .if_end
-            .and_then(|end| end.topic)
-            .map_or(0, |topic| topic.0 + 1),
-        ..Default::default()
-    }
 }
 
 /// A topic's policy, as it is proposed.
@@ -415,7 +401,7 @@ pub fn forwarded_to_wire(publish: &Publish) -> wire::ForwardedPublish {
     wire::ForwardedPublish {
         project: Bytes::copy_from_slice(publish.project.as_bytes()),
         topic: publish.topic.to_string(),
-        publish: Some(publish_to_wire(publish)),
+        publish: Some(publish.to_wire()),
         policy: Some(policy_to_wire(publish.policy)),
     }
 }

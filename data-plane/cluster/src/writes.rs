@@ -11,7 +11,7 @@
 use std::{sync::Arc, time::Duration};
 
 use highwater_broker::{
-    handle::{Publish, Published, WriteRequest},
+    handle::{Publish, Published, TopicEnd, WriteRequest},
     refusal::{Refusal, Result},
     state::Answer,
 };
@@ -50,6 +50,7 @@ enum Work {
 struct Deletion {
     project: ProjectId,
     topic: TopicName,
+    if_end: Option<TopicEnd>,
     reply: oneshot::Sender<Result<bool>>,
     /// Whether it came from another node, which must not be sent on.
     forwarded: bool,
@@ -239,10 +240,13 @@ async fn forward(replica: &Replica, link: &Link, work: Work) -> Option<Work> {
             }
         }
         Work::Delete(deletion) => {
+            let (if_next_offset_plus_one, if_topic_id_plus_one) =
+                TopicEnd::to_wire(deletion.if_end);
             let request = wire::ForwardDeleteTopic {
                 project: deletion.project.as_bytes().to_vec().into(),
                 topic: deletion.topic.to_string(),
-                ..Default::default()
+                if_next_offset_plus_one,
+                if_topic_id_plus_one,
             };
             let answer = link.call(Kind::DeleteTopic, shard, &request, FORWARD_TIMEOUT);
             match answer.await {
@@ -299,10 +303,12 @@ fn local_work(request: WriteRequest) -> Work {
         WriteRequest::DeleteTopic {
             project,
             topic,
+            if_end,
             reply,
         } => Work::Delete(Deletion {
             project,
             topic,
+            if_end,
             reply,
             forwarded: false,
             since: Instant::now(),
@@ -320,10 +326,12 @@ fn forwarded_work(request: Forwarded) -> Work {
         Forwarded::DeleteTopic {
             project,
             topic,
+            if_end,
             reply,
         } => Work::Delete(Deletion {
             project,
             topic,
+            if_end,
             reply,
             forwarded: true,
             since: Instant::now(),
@@ -379,7 +387,7 @@ impl Work {
                 batch.finish(ordered);
             }
             (Work::Delete(deletion), Answer::Deleted(existed), _) => {
-                let _ = deletion.reply.send(Ok(existed));
+                let _ = deletion.reply.send(existed);
             }
             (work, answer, _) => {
                 tracing::error!(?answer, "a command was answered as another kind of command");
@@ -394,10 +402,12 @@ impl Work {
 
 impl Deletion {
     fn command(&self) -> wire::Command {
+        let (if_next_offset_plus_one, if_topic_id_plus_one) = TopicEnd::to_wire(self.if_end);
         let delete = wire::DeleteTopic {
             project: self.project.as_bytes().to_vec().into(),
             topic: self.topic.to_string(),
-            ..Default::default()
+            if_next_offset_plus_one,
+            if_topic_id_plus_one,
         };
         wire::Command {
             command: Some(wire::command::Command::DeleteTopic(delete)),

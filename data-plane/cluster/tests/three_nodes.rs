@@ -182,6 +182,7 @@ fn publish(topic: &str, message: String, key: Option<u8>) -> Publish {
         key: None,
         if_end: None,
         policy: Default::default(),
+        retain: Default::default(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The one way out for records: each is encoded once and shared by all who receive it.
 //!
 //! Encoding a whole segment at once gives one piece of memory that every subscriber's response points
-//! into, whatever the protocol ([`Encoding`]). Only a subscriber of several shards has cursors of its own,
-//! and so records of its own.
+//! into, whatever the protocol ([`Encoding`]). Only a subscriber of several shards, or of what is
+//! retained, has cursors of its own, and so records of its own.
 
 pub mod proto;
 
@@ -85,7 +85,7 @@ pub fn chunks(
         let kind = match delivery.cursors {
             CursorScope::Topic => CursorKind::Topic,
             CursorScope::Shard => CursorKind::Shard,
-            CursorScope::Shards(_) => {
+            CursorScope::Shards(_) | CursorScope::Fixed(_) => {
                 add(&encode(slice), 0, slice.count());
                 continue;
             }

@@ -1,6 +1,6 @@
 //! Records, results and gaps as JSON, the same in HTTP pages, event streams and WebSocket frames.
 //!
-//! The payload is `data`, a string, when it is JSON or text in UTF-8, and `data_base64` otherwise: so
+//! The payload is `data`, a string, when it is said to be JSON or text and is UTF-8, and `data_base64` otherwise: so
 //! every payload comes back byte for byte.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -88,7 +88,7 @@ impl ErrorBody {
 pub fn put_record(record: &RecordParts<'_>, buf: &mut BytesMut) {
     // Every message was encoded by this service; one that is not is shown as empty.
     let message = Message::decode(record.message.clone()).unwrap_or_default();
-    let text = match is_text(&message.content_type) {
+    let text = match message.is_text || is_text(&message.content_type) {
         true => std::str::from_utf8(&message.payload).ok(),
         false => None,
     };
@@ -102,6 +102,10 @@ pub fn put_record(record: &RecordParts<'_>, buf: &mut BytesMut) {
         key: &message.key,
         ttl_ms: message.ttl_ms,
         traceparent: &message.traceparent,
+        retain: message.retain,
+        reply_to: &message.reply_to,
+        correlation_base64: &message.correlation,
+        is_text: message.is_text,
         data: text,
         data_base64: text.is_none().then(|| STANDARD.encode(&message.payload)),
     };
@@ -146,6 +150,14 @@ struct RecordBody<'a> {
     ttl_ms: u64,
     #[serde(skip_serializing_if = "str::is_empty")]
     traceparent: &'a str,
+    #[serde(skip_serializing_if = "is_false")]
+    retain: bool,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reply_to: &'a str,
+    #[serde(skip_serializing_if = "Bytes::is_empty", serialize_with = "as_base64")]
+    correlation_base64: &'a Bytes,
+    #[serde(skip_serializing_if = "is_false")]
+    is_text: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -192,13 +204,21 @@ pub struct MessageBody<'a> {
     pub if_cursor: String,
     #[serde(default)]
     traceparent: String,
+    #[serde(default)]
+    retain: bool,
+    #[serde(default)]
+    reply_to: String,
+    #[serde(default)]
+    correlation_base64: String,
+    #[serde(default)]
+    is_text: bool,
 }
 
 impl MessageBody<'_> {
     /// The publish it asks for.
     ///
     /// # Errors
-    /// `invalid_request` when the payload is given twice, or is not what it says.
+    /// `invalid_request` when the payload is given twice, or something is not what it says.
     pub fn into_request(self) -> Result<PublishRequest> {
         let mut content_type = self.content_type;
         let payload = match (self.data, self.data_base64) {
@@ -206,10 +226,7 @@ impl MessageBody<'_> {
                 return Err(invalid("a message has `data` or `data_base64`, not both"));
             }
             (None, None) => Vec::new(),
-            (None, Some(encoded)) => {
-                let not_base64 = |_| invalid("`data_base64` is not base64");
-                STANDARD.decode(encoded).map_err(not_base64)?
-            }
+            (None, Some(encoded)) => from_base64("data_base64", &encoded)?,
             (Some(data), None) => {
                 let (payload, implied) = payload_of(data)?;
                 if content_type.is_empty() {
@@ -226,6 +243,10 @@ impl MessageBody<'_> {
             key: self.key,
             ttl_ms: self.ttl_ms,
             traceparent: self.traceparent,
+            retain: self.retain,
+            reply_to: self.reply_to,
+            correlation: from_base64("correlation_base64", &self.correlation_base64)?.into(),
+            is_text: self.is_text,
             ..Message::default()
         };
         Ok(PublishRequest {
@@ -254,6 +275,20 @@ pub fn is_text(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or("").trim();
     let essence = essence.to_ascii_lowercase();
     essence.starts_with("text/") || essence == "application/json" || essence.ends_with("+json")
+}
+
+/// Bytes of a field or header.
+pub fn from_base64(name: &str, encoded: &str) -> Result<Vec<u8>> {
+    let not_base64 = |_| invalid(format!("`{name}` is not base64"));
+    STANDARD.decode(encoded).map_err(not_base64)
+}
+
+fn as_base64<S: Serializer>(bytes: &Bytes, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_str(&STANDARD.encode(bytes))
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn is_zero(number: &u64) -> bool {

@@ -47,6 +47,13 @@ impl Protocol {
             Protocol::WebSocket => "websocket",
         }
     }
+
+    /// Whether it says of a message who published it and with which QoS: only MQTT has these.
+    pub fn tells_origin(self) -> bool {
+        match self {
+            Protocol::Http | Protocol::Grpc | Protocol::Sse | Protocol::WebSocket => false,
+        }
+    }
 }
 
 impl EncodeLabelValue for Protocol {

@@ -10,15 +10,16 @@ use bytes::BytesMut;
 use highwater_broker::{
     Refusal, Result,
     catalogue::{Operation, Principal, Project},
-    handle::{Publish, Published, ShardHandle, TopicPolicy, interrupted},
+    handle::{Publish, Published, Retain, ShardHandle, TopicPolicy, interrupted},
 };
 use highwater_proto::{
     ErrorCode,
     client::{Message, PublishRequest, PublishResult},
     ids::ShardId,
     limits::{
-        CONTENT_TYPE_BYTES_MAX, HEADERS_BYTES_MAX, HEADERS_MAX, IDEMPOTENCY_KEY_BYTES_MAX,
-        KEY_BYTES_MAX, TRACEPARENT_BYTES_MAX, TTL_MS_MAX,
+        CONTENT_TYPE_BYTES_MAX, CORRELATION_BYTES_MAX, HEADERS_BYTES_MAX, HEADERS_MAX,
+        IDEMPOTENCY_KEY_BYTES_MAX, KEY_BYTES_MAX, ORIGIN_BYTES_MAX, TRACEPARENT_BYTES_MAX,
+        TTL_MS_MAX,
     },
     names::{NameError, TopicName},
     trace,
@@ -28,6 +29,9 @@ use tokio::{sync::oneshot, time::Instant};
 use tracing::Span;
 
 use crate::{gateway::Door, metrics::Protocol};
+
+/// QoS 2 (MQTT 5.0, section 4.3.3), plus one.
+const QOS_PLUS_ONE_MAX: u32 = 3;
 
 /// A batch that was checked and waits to be sent.
 pub struct Batch<'a> {
@@ -93,14 +97,18 @@ impl<'a> Batch<'a> {
     fn take(
         &mut self,
         principal: &Principal,
-        request: PublishRequest,
+        mut request: PublishRequest,
         last: &mut Option<Route>,
         buffer: &mut BytesMut,
     ) -> Result<Slot> {
         let message = request
             .message
-            .as_ref()
+            .as_mut()
             .ok_or_else(|| invalid("the message is missing"))?;
+        if !self.protocol.tells_origin() {
+            message.origin.clear();
+            message.qos_plus_one = 0;
+        }
         check_message(&self.project, message)?;
         check_idempotency_key(&request.idempotency_key)?;
         let route = match last {
@@ -127,6 +135,11 @@ impl<'a> Batch<'a> {
             key: hash(&message.key),
             if_end,
             policy: route.policy,
+            retain: match (message.retain, message.payload.is_empty()) {
+                (false, _) => Retain::Unchanged,
+                (true, false) => Retain::Set,
+                (true, true) => Retain::Clear,
+            },
         });
         Ok(Slot::Sent {
             topic: request.topic,
@@ -347,6 +360,11 @@ fn check_message(project: &Project, message: &Message) -> Result<()> {
     }
     let headers = &message.headers;
     let header_bytes: usize = headers.iter().map(|h| h.name.len() + h.value.len()).sum();
+    if message.correlation.len() > CORRELATION_BYTES_MAX {
+        let message = "what answers are told by has at most 4 KiB";
+        return Err(Refusal::new(ErrorCode::HeadersTooLarge, message));
+    }
+    let header_bytes = header_bytes + message.correlation.len();
     if headers.len() > HEADERS_MAX || header_bytes > HEADERS_BYTES_MAX {
         let message = "a message has at most 64 headers of 16 KiB together";
         return Err(Refusal::new(ErrorCode::HeadersTooLarge, message));
@@ -366,6 +384,14 @@ fn check_message(project: &Project, message: &Message) -> Result<()> {
     }
     if message.key.len() > KEY_BYTES_MAX {
         return Err(invalid("a key has at most 1024 bytes"));
+    }
+    if !message.reply_to.is_empty() && TopicName::try_from(message.reply_to.as_str()).is_err() {
+        return Err(invalid(
+            "answers are sent to a topic, and this is no name of one",
+        ));
+    }
+    if message.origin.len() > ORIGIN_BYTES_MAX || message.qos_plus_one > QOS_PLUS_ONE_MAX {
+        return Err(invalid("there is no such publisher or QoS"));
     }
     if message.ttl_ms > TTL_MS_MAX {
         return Err(invalid("a record lives ten years at most"));

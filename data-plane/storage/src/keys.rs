@@ -39,6 +39,7 @@ mod family {
     pub const TOMBSTONE: u8 = 11;
     pub const ERASURE: u8 = 12;
     pub const IDENTITY: u8 = 13;
+    pub const RETAINED: u8 = 14;
 }
 
 /// Where the node's format version is.
@@ -118,6 +119,8 @@ pub enum Key {
     Keyed(TopicId, [u8; 16]),
     /// A deleted topic, for readers of the feed that have not passed it.
     Tombstone(ProjectId, TopicId),
+    /// A topic's retained record.
+    Retained(TopicId),
 }
 
 impl Prefix {
@@ -162,6 +165,11 @@ impl Prefix {
         self.family(family::KEYED, &topic.0.to_be_bytes())
     }
 
+    /// The retained record of a topic.
+    pub fn retained(&self, topic: TopicId) -> KeyRange {
+        self.family(family::RETAINED, &topic.0.to_be_bytes())
+    }
+
     /// The idempotency keys used in windows before this one.
     pub fn idempotency_before(&self, window: u64) -> KeyRange {
         let all = self.family(family::IDEMPOTENCY, &[]);
@@ -185,6 +193,7 @@ impl Key {
             Key::Topic(topic) => (family::TOPIC, &topic.0.to_be_bytes()[..]),
             Key::Block(topic, _) => (family::BLOCK, &topic.0.to_be_bytes()[..]),
             Key::Keyed(topic, _) => (family::KEYED, &topic.0.to_be_bytes()[..]),
+            Key::Retained(topic) => (family::RETAINED, &topic.0.to_be_bytes()[..]),
             Key::Idempotency(window, ..) => (family::IDEMPOTENCY, &window.to_be_bytes()[..]),
         };
         out.push(family);
@@ -198,7 +207,8 @@ impl Key {
                 out.extend_from_slice(&topic.0.to_be_bytes());
                 out.extend_from_slice(key);
             }
-            Key::Counters | Key::Applied | Key::Topic(_) | Key::FeedFloor(_) => {}
+            Key::Counters | Key::Applied | Key::Topic(_) | Key::FeedFloor(_) | Key::Retained(_) => {
+            }
         }
     }
 
@@ -218,6 +228,7 @@ impl Key {
             }
             family::KEYED => Key::Keyed(topic(&mut rest)?, hash(&mut rest)?),
             family::TOMBSTONE => Key::Tombstone(project(&mut rest)?, topic(&mut rest)?),
+            family::RETAINED => Key::Retained(topic(&mut rest)?),
             _ => return None,
         };
         rest.is_empty().then_some(key)

@@ -125,7 +125,7 @@ impl Installer {
         let mut batch = self.shard.shared.kv.batch();
         for (suffix, value) in pairs {
             match Key::decode(&suffix) {
-                Some(Key::Block(..)) => {
+                Some(Key::Block(..) | Key::Retained(_)) => {
                     let block = Block::decode(value.clone());
                     block.map_err(|e| StoreError::Corrupted(e.to_string()))?;
                 }

@@ -11,7 +11,7 @@
 //! installed meanwhile.
 //!
 //! Reading order: `pending.rs`, `shard.rs`, `checkpoint.rs`, `page.rs`, `topic.rs`, `feed.rs`,
-//! `retention.rs`, `identity.rs`; `value.rs` and `feed_chunk.rs` are layouts.
+//! `retained.rs`, `retention.rs`, `identity.rs`; `value.rs` and `feed_chunk.rs` are layouts.
 
 mod checkpoint;
 mod disk_topic;
@@ -22,6 +22,7 @@ mod identity;
 mod load;
 mod page;
 mod pending;
+mod retained;
 mod retention;
 mod shard;
 mod sweep;

@@ -56,14 +56,41 @@ fn batch(time_ms: u64, runs: Vec<(usize, &str, Vec<Option<u8>>)>) -> cluster::Co
 }
 
 fn delete(project: usize, topic: &str) -> cluster::Command {
+    delete_if(project, topic, None)
+}
+
+fn delete_if(project: usize, topic: &str, end: Option<TopicEnd>) -> cluster::Command {
+    let (if_next_offset_plus_one, if_topic_id_plus_one) = TopicEnd::to_wire(end);
     let delete = cluster::DeleteTopic {
         project: Bytes::copy_from_slice(PROJECTS[project].as_bytes()),
         topic: topic.to_owned(),
-        ..Default::default()
+        if_next_offset_plus_one,
+        if_topic_id_plus_one,
     };
     cluster::Command {
         command: Some(cluster::command::Command::DeleteTopic(delete)),
     }
+}
+
+/// Publishes one record with each of these.
+fn retain(project: usize, topic: &str, retain: &[Retain]) -> cluster::Command {
+    let mut command = batch(1, vec![(project, topic, vec![None; retain.len()])]);
+    if let Some(cluster::command::Command::Publish(batch)) = &mut command.command {
+        for (publish, retain) in batch.runs[0].publishes.iter_mut().zip(retain) {
+            publish.retain = retain.to_wire().into();
+        }
+    }
+    command
+}
+
+/// Names and retained offsets.
+fn retained(state: &ShardState, filters: &[&str]) -> Vec<(String, u64)> {
+    let filters = filters.iter().map(|f| TopicFilter::try_from(*f).unwrap());
+    let filters: Vec<_> = filters.collect();
+    let topics = state.retaining(PROJECTS[0], &filters);
+    topics
+        .map(|(topic, record)| (topic.identity.name.to_string(), record.offset))
+        .collect()
 }
 
 fn outcomes(effects: &Effects) -> Vec<Result<Published>> {
@@ -73,12 +100,22 @@ fn outcomes(effects: &Effects) -> Vec<Result<Published>> {
     }
 }
 
+fn any_retain() -> impl Strategy<Value = Retain> {
+    prop_oneof![
+        Just(Retain::Unchanged),
+        Just(Retain::Set),
+        Just(Retain::Clear)
+    ]
+}
+
 fn any_command() -> impl Strategy<Value = cluster::Command> {
     let topic = prop::sample::select(vec!["a", "a/b", "a/c", "b"]);
     let keys = prop::collection::vec(prop::option::of(0u8..6), 1..5);
     let runs = prop::collection::vec((0usize..2, topic.clone(), keys), 1..4);
     prop_oneof![
         8 => (0u64..100, runs).prop_map(|(time, runs)| batch(time, runs)),
+        2 => (topic.clone(), prop::collection::vec(any_retain(), 1..4))
+            .prop_map(|(topic, each)| retain(0, topic, &each)),
         1 => (0usize..2, topic).prop_map(|(project, topic)| delete(project, topic)),
     ]
 }
@@ -146,6 +183,9 @@ proptest! {
             memory.keep(&effects);
         }
         prop_assert_eq!(state.counters(), restored.counters());
+        prop_assert_eq!(retained(&state, &["#"]), retained(&restored, &["#"]));
+        let with_one = state.topics().filter(|t| t.retained.is_some()).count();
+        prop_assert_eq!(retained(&state, &["#"]).len(), with_one);
     }
 }
 
@@ -153,14 +193,10 @@ proptest! {
 fn a_topic_made_again_is_another_topic() {
     let (mut state, memory) = (ShardState::default(), Memory::default());
     let first = outcomes(&state.apply(batch(1, vec![(0, "a", vec![None])]), &memory));
-    assert_eq!(
-        state.apply(delete(0, "a"), &memory).answer,
-        Answer::Deleted(true)
-    );
-    assert_eq!(
-        state.apply(delete(0, "a"), &memory).answer,
-        Answer::Deleted(false)
-    );
+    for existed in [true, false] {
+        let answer = state.apply(delete(0, "a"), &memory).answer;
+        assert_eq!(answer, Answer::Deleted(Ok(existed)));
+    }
     let second = outcomes(&state.apply(batch(1, vec![(0, "a", vec![None])]), &memory));
     let (first, second) = (first[0].clone().unwrap(), second[0].clone().unwrap());
     assert_ne!(first.topic, second.topic);
@@ -232,4 +268,75 @@ fn topics_are_found_by_filter_inside_their_project_only() {
     assert_eq!(found(&["b", "a/+"], None), ["a/b", "b"]);
     assert_eq!(found(&["b"], Some("a")), ["b"]);
     assert_eq!(found(&["x/#"], None), Vec::<String>::new());
+}
+
+#[test]
+fn the_last_record_that_was_retained_is_until_it_is_cleared() {
+    use Retain::{Clear, Set, Unchanged};
+    let (mut state, memory) = (ShardState::default(), Memory::default());
+    let apply = |state: &mut ShardState, topic, each: &[Retain]| {
+        let effects = state.apply(retain(0, topic, each), &memory);
+        effects.retained.len()
+    };
+    let a = |offset| vec![("a".to_owned(), offset)];
+    assert_eq!(apply(&mut state, "a", &[Unchanged]), 0);
+    assert_eq!(retained(&state, &["#"]), []);
+    assert_eq!(apply(&mut state, "a", &[Set, Unchanged]), 1);
+    assert_eq!(retained(&state, &["#"]), a(1));
+    assert_eq!(apply(&mut state, "a", &[Unchanged]), 0);
+    assert_eq!(apply(&mut state, "a", &[Set, Clear, Set, Unchanged]), 1);
+    assert_eq!(retained(&state, &["#"]), a(6));
+    for (filters, found) in [(vec!["a"], 1), (vec!["b", "a/#"], 1), (vec!["b"], 0)] {
+        assert_eq!(retained(&state, &filters).len(), found, "{filters:?}");
+    }
+    let id = state.topics().next().unwrap().identity.id;
+    assert_eq!(state.topic(id).unwrap().retained.unwrap().position, 6);
+    assert_eq!(apply(&mut state, "a", &[Clear]), 1);
+    assert_eq!(apply(&mut state, "a", &[Clear]), 0);
+    assert_eq!(retained(&state, &["#"]), []);
+    assert_eq!(apply(&mut state, "a", &[Set]), 1);
+    state.apply(delete(0, "a"), &memory);
+    assert_eq!(retained(&state, &["#"]), []);
+}
+
+#[test]
+fn a_duplicate_or_refused_publish_retains_nothing() {
+    let (mut state, memory) = (ShardState::default(), Memory::default());
+    let with = |change: &dyn Fn(&mut cluster::Publish), each| {
+        let mut command = retain(0, "a", &[each]);
+        if let Some(cluster::command::Command::Publish(batch)) = &mut command.command {
+            change(&mut batch.runs[0].publishes[0]);
+        }
+        command
+    };
+    let keyed = |publish: &mut cluster::Publish| publish.idempotency = vec![1; 16].into();
+    memory.keep(&state.apply(with(&keyed, Retain::Set), &memory));
+    state.apply(retain(0, "a", &[Retain::Set]), &memory);
+    state.apply(with(&keyed, Retain::Clear), &memory);
+    let late = |publish: &mut cluster::Publish| publish.if_next_offset_plus_one = 1;
+    state.apply(with(&late, Retain::Clear), &memory);
+    assert_eq!(retained(&state, &["#"]), [("a".to_owned(), 1)]);
+}
+
+#[test]
+fn a_conditional_deletion_is_refused_once_the_topic_moved_on() {
+    let (mut state, memory) = (ShardState::default(), Memory::default());
+    let end = |topic: Option<u64>, next_offset| {
+        Some(TopicEnd {
+            topic: topic.map(TopicId),
+            next_offset,
+        })
+    };
+    state.apply(batch(1, vec![(0, "a", vec![None, None])]), &memory);
+    for refused in [end(None, 1), end(Some(0), 3), end(Some(1), 2)] {
+        let answer = state.apply(delete_if(0, "a", refused), &memory).answer;
+        let Answer::Deleted(Err(refusal)) = answer else {
+            panic!("{refused:?} was answered with {answer:?}");
+        };
+        assert_eq!(refusal.code(), ErrorCode::PreconditionFailed);
+    }
+    for existed in [true, false] {
+        let answer = state.apply(delete_if(0, "a", end(Some(0), 2)), &memory);
+        assert_eq!(answer.answer, Answer::Deleted(Ok(existed)));
+    }
 }

@@ -33,8 +33,8 @@ struct Part {
     position: u64,
     /// Whether the tail may have that position; otherwise storage is read.
     near_tail: bool,
-    /// While set, only the last record of each topic before this position is wanted.
-    last_values_until: Option<u64>,
+    /// While set, only retained records are wanted of what is before this position.
+    retained_until: Option<u64>,
 }
 
 impl FeedSource {
@@ -59,7 +59,7 @@ impl FeedSource {
                 None => None,
                 Some(positions) => {
                     let known = positions.iter().find(|p| p.shard == id);
-                    Some(known.ok_or_else(not_of_this_subscription)?.next_position)
+                    Some(*known.ok_or_else(not_of_this_subscription)?)
                 }
             };
             let shard = broker.shard(id)?;
@@ -90,14 +90,19 @@ impl FeedSource {
         for _ in 0..self.parts.len() {
             self.turn = (self.turn + 1) % self.parts.len();
             let part = &mut self.parts[self.turn];
+            let retained_until = part.retained_until;
             if let Some(mut step) = part.step(&self.project, &self.filters, limits).await? {
-                let positions = self.positions();
+                let mut positions = self.positions();
+                if step.is_retained {
+                    // Behind each of the records come the others, not what was published meanwhile.
+                    positions[self.turn].retained_until = retained_until;
+                }
                 for gap in &mut step.gaps {
                     widen(&mut gap.requested, &positions);
                     widen(&mut gap.first_available, &positions);
                 }
                 step.cursors = match self.parts.len() {
-                    1 => CursorScope::Shard,
+                    1 if !step.is_retained => CursorScope::Shard,
                     _ => CursorScope::Shards(positions),
                 };
                 return Ok(Some(step));
@@ -130,7 +135,7 @@ impl Part {
         project: &Project,
         filters: &Arc<[TopicFilter]>,
         from: &From,
-        resume: Option<u64>,
+        resume: Option<FeedPosition>,
     ) -> Result<Part> {
         // The channel first: what is applied while we ask where to start is kept for us.
         let tail = shard.tail().open(Channel::Project(project.id));
@@ -144,19 +149,23 @@ impl Part {
             })
         };
         let position = match (from, resume) {
-            (_, Some(position)) => position,
+            (_, Some(known)) => known.next_position,
             (From::Earliest, _) => seek(FeedSeek::Earliest).await?,
             (From::Time(time_ms), _) => seek(FeedSeek::Time(*time_ms)).await?,
             (From::Last(n), _) => seek(FeedSeek::Last(*n)).await?,
             (From::Retained, _) => 0,
             (From::Latest | From::Cursor(_), _) => frontier,
         };
+        let retained_until = match resume {
+            Some(known) => known.retained_until,
+            None => (*from == From::Retained).then_some(frontier),
+        };
         Ok(Part {
             shard: shard.clone(),
             tail,
             position,
             near_tail: false,
-            last_values_until: (*from == From::Retained).then_some(frontier),
+            retained_until,
         })
     }
 
@@ -168,6 +177,7 @@ impl Part {
         FeedPosition {
             shard: self.shard.id(),
             next_position,
+            retained_until: self.retained_until,
         }
     }
 
@@ -178,9 +188,9 @@ impl Part {
         filters: &Arc<[TopicFilter]>,
         limits: PageLimits,
     ) -> Result<Option<Step>> {
-        if let Some(until) = self.last_values_until {
+        if let Some(until) = self.retained_until {
             return self
-                .read_last_values(project, filters, until, limits)
+                .read_retained(project, filters, until, limits)
                 .await
                 .map(Some);
         }
@@ -199,7 +209,7 @@ impl Part {
         self.read_storage(project, filters, limits).await.map(Some)
     }
 
-    async fn read_last_values(
+    async fn read_retained(
         &mut self,
         project: &Project,
         filters: &Arc<[TopicFilter]>,
@@ -208,7 +218,7 @@ impl Part {
     ) -> Result<Step> {
         let page = self
             .shard
-            .read(|reply| ReadRequest::LastValues {
+            .read(|reply| ReadRequest::RetainedRecords {
                 project: project.id,
                 filters: filters.clone(),
                 positions: (self.position, until),
@@ -219,10 +229,11 @@ impl Part {
         self.position = page.next_position;
         if page.at_end {
             self.position = until;
-            self.last_values_until = None;
+            self.retained_until = None;
         }
         Ok(Step {
             slices: page.slices,
+            is_retained: true,
             ..Step::default()
         })
     }

@@ -1,5 +1,7 @@
 //! Subscriptions over made-up shards: what is promised of them while writers go on.
 
+mod retained;
+
 use std::{
     collections::HashMap,
     sync::atomic::{AtomicU64, Ordering},
@@ -18,7 +20,7 @@ use super::*;
 use crate::{
     catalogue::Catalogue,
     fake::FakeShard,
-    handle::{Publish, Published, TopicPolicy},
+    handle::{Publish, Published, Retain, TopicPolicy},
     tail::Tail,
 };
 
@@ -76,7 +78,8 @@ impl World {
     }
 
     async fn publish_with_ttl(&self, topic: &str, payload: &str, ttl_ms: u64) -> Published {
-        publish(&self.broker, &self.project, topic, payload, ttl_ms).await
+        let (broker, project) = (&self.broker, &self.project);
+        publish(broker, project, topic, (payload, ttl_ms), Retain::Unchanged).await
     }
 
     /// The first topics below `a/` that lie in a shard.
@@ -89,7 +92,8 @@ impl World {
     async fn delete(&self, topic: &str) {
         let topic = name(topic);
         let shard = self.broker.shard_of(&self.project, &topic);
-        assert!(shard.delete_topic(self.project.id, topic).await.unwrap());
+        let deleted = shard.delete_topic(self.project.id, topic, None).await;
+        assert!(deleted.unwrap());
     }
 
     async fn open(&self, filters: &[&str], from: From) -> Result<Subscription> {
@@ -120,8 +124,8 @@ async fn publish(
     broker: &Broker,
     project: &Project,
     topic: &str,
-    payload: &str,
-    ttl_ms: u64,
+    (payload, ttl_ms): (&str, u64),
+    retain: Retain,
 ) -> Published {
     let message = Message {
         payload: Bytes::copy_from_slice(payload.as_bytes()),
@@ -136,6 +140,7 @@ async fn publish(
         key: None,
         if_end: None,
         policy: TopicPolicy::default(),
+        retain,
     };
     let shard = broker.shard_of(project, &publish.topic);
     let outcome = shard.publish(vec![publish]).await.unwrap();
@@ -220,7 +225,8 @@ fn write(world: &World, topics: &[&str], count: u64) -> JoinSet<()> {
         let topic = (*topic).to_owned();
         writers.spawn(async move {
             for number in 0..count {
-                publish(&broker, &project, &topic, &number.to_string(), 0).await;
+                let payload = number.to_string();
+                publish(&broker, &project, &topic, (&payload, 0), Retain::Unchanged).await;
             }
         });
     }
@@ -361,7 +367,6 @@ async fn a_reader_starts_where_it_asks_to() {
         ("time:1050", 5),
         ("time:0", 0),
         ("time:9999", 10),
-        ("retained", 9),
         ("latest", 10),
     ] {
         for (shards, filters) in [(1, ["a/1"]), (1, ["a/+"]), (3, ["a/1"]), (3, ["a/+"])] {
@@ -377,24 +382,6 @@ async fn a_reader_starts_where_it_asks_to() {
             assert_eq!(reader.payloads().await, ["live"], "{from} of {filters:?}");
         }
     }
-}
-
-#[tokio::test]
-async fn retained_is_the_last_record_of_each_topic_then_all_that_follow() {
-    let world = World::new(3);
-    for topic in ["a/1", "a/2", "a/3", "b/1"] {
-        for number in 0..5 {
-            world.publish(topic, &format!("{topic} {number}")).await;
-        }
-    }
-    let mut reader = world.subscribe(&["a/#", "c"], "retained").await;
-    world.publish("a/2", "live").await;
-    let (records, gaps) = reader.rest(PageLimits { records: 1, ..ALL }).await;
-    assert_eq!(gaps, []);
-    let mut payloads: Vec<&str> = records.iter().map(|r| r.payload.as_str()).collect();
-    payloads.sort_unstable();
-    // What was the last value of `a/2` when the subscription was opened no longer is.
-    assert_eq!(payloads, ["a/1 4", "a/3 4", "live"]);
 }
 
 #[tokio::test]

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use highwater_proto::{ErrorCode, ids::TopicId, names::TopicName};
+use highwater_proto::{
+    ErrorCode,
+    ids::TopicId,
+    names::{TopicFilter, TopicName},
+};
 
 use super::{CursorScope, RawGap, Step, cut_page, not_of_this_subscription};
 use crate::{
@@ -24,6 +28,8 @@ pub(super) struct TopicSource {
     incarnation: Option<TopicId>,
     /// The next offset to deliver.
     offset: u64,
+    /// The topic's retained record comes before that, if it is older.
+    owes_retained: bool,
     /// The topic has nothing undelivered before this position of the shard; unknown while storage
     /// must be read.
     position: Option<u64>,
@@ -54,11 +60,11 @@ impl TopicSource {
             .as_ref()
             .map_or((0, 0), |v| (v.first_offset, v.next_offset));
         let mut incarnation = view.map(|v| v.id);
+        let mut owes_retained = from == From::Retained;
         let offset = match from {
-            From::Latest => next,
+            From::Latest | From::Retained => next,
             From::Earliest => first,
             From::Last(n) => next.saturating_sub(n).max(first),
-            From::Retained => next.saturating_sub(1).max(first),
             From::Time(time_ms) => {
                 let find = |reply| ReadRequest::TopicTime {
                     project: project.id,
@@ -82,6 +88,7 @@ impl TopicSource {
                 if cursor.topic != NO_TOPIC {
                     incarnation = Some(cursor.topic);
                 }
+                owes_retained = cursor.owes_retained;
                 cursor.next_offset + u64::from(cfg!(highwater_plant = "off-by-one-resume"))
             }
         };
@@ -91,13 +98,17 @@ impl TopicSource {
             topic,
             incarnation,
             offset,
+            owes_retained,
             position: None,
             tail,
         })
     }
 
     pub(super) fn cursor(&self) -> Cursor {
-        Cursor::Topic(self.cursor_at(self.incarnation, self.offset))
+        Cursor::Topic(TopicCursor {
+            owes_retained: self.owes_retained,
+            ..self.cursor_at(self.incarnation, self.offset)
+        })
     }
 
     fn cursor_at(&self, topic: Option<TopicId>, next_offset: u64) -> TopicCursor {
@@ -105,10 +116,14 @@ impl TopicSource {
             shard: self.shard.id(),
             topic: topic.unwrap_or(NO_TOPIC),
             next_offset,
+            owes_retained: false,
         }
     }
 
     pub(super) async fn step(&mut self, limits: PageLimits, wait: bool) -> Result<Option<Step>> {
+        if self.owes_retained {
+            return self.read_retained(limits).await.map(Some);
+        }
         let changed = self.tail.changed();
         let Some(position) = self.position else {
             return self.read_storage(limits).await.map(Some);
@@ -125,6 +140,31 @@ impl TopicSource {
                 Ok(Some(Step::default()))
             }
         }
+    }
+
+    /// Reads the topic's retained record. One that was published since the subscription was opened comes
+    /// with all that was, and one of a topic that was made since as well.
+    async fn read_retained(&mut self, limits: PageLimits) -> Result<Step> {
+        let filters: Arc<[TopicFilter]> = Arc::new([(&self.topic).into()]);
+        let read = |reply| ReadRequest::RetainedRecords {
+            project: self.project.id,
+            filters,
+            positions: (0, u64::MAX),
+            limits,
+            reply,
+        };
+        let page = self.shard.read(read).await?;
+        self.owes_retained = false;
+        let ours = |slice: &Slice| {
+            let id = slice.segment.topic.id;
+            self.incarnation == Some(id) && slice.end_offset() <= self.offset
+        };
+        Ok(Step {
+            slices: page.slices.into_iter().filter(ours).collect(),
+            cursors: CursorScope::Fixed(self.cursor_at(self.incarnation, self.offset)),
+            is_retained: true,
+            ..Step::default()
+        })
     }
 
     async fn read_storage(&mut self, limits: PageLimits) -> Result<Step> {
@@ -156,6 +196,7 @@ impl TopicSource {
             gaps: gap.into_iter().collect(),
             slices: page.slices,
             cursors: CursorScope::Topic,
+            is_retained: false,
         })
     }
 

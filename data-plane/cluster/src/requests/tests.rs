@@ -16,6 +16,7 @@ fn publish() -> Publish {
         key: None,
         if_end: None,
         policy: Default::default(),
+        retain: Default::default(),
     }
 }
 

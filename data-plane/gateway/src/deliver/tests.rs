@@ -55,6 +55,7 @@ fn delivery(slices: Vec<Slice>, cursors: CursorScope) -> Delivery {
         gaps: Vec::new(),
         slices,
         cursors,
+        is_retained: false,
     }
 }
 
@@ -72,6 +73,7 @@ fn a_record_is_the_stored_message_with_its_place() {
     let others = vec![FeedPosition {
         shard: ShardId(0),
         next_position: 1,
+        retained_until: None,
     }];
     for scope in [
         CursorScope::Topic,

@@ -3,7 +3,8 @@
 //! ```json
 //! {"messages": [{"topic": "orders/eu", "data": "…", "content_type": "text/plain",
 //!                "headers": [["name", "value"]], "key": "42", "ttl_ms": 60000,
-//!                "idempotency_key": "…", "if_cursor": "…", "traceparent": "…"}]}
+//!                "idempotency_key": "…", "if_cursor": "…", "traceparent": "…", "retain": true,
+//!                "reply_to": "answers/7", "correlation_base64": "…", "is_text": true}]}
 //! ```
 //!
 //! `data` is the payload as a string; any other JSON value is taken as its own text, with the content

@@ -6,13 +6,12 @@
 //! of the same name as in binary mode, so that a reader sees no difference.
 
 use axum::http::HeaderMap;
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use highwater_broker::Result;
 use highwater_proto::client::{Header, Message};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::invalid;
-use crate::json::is_text;
+use crate::json::{from_base64, is_text};
 
 const REQUIRED: [&str; 4] = ["ce-id", "ce-source", "ce-specversion", "ce-type"];
 
@@ -119,10 +118,7 @@ fn read_structured(message: &mut Message) -> Result<()> {
         (Some(_), Some(_)) => {
             return Err(invalid("an event has `data` or `data_base64`, not both"));
         }
-        (None, Some(encoded)) => {
-            let not_base64 = |_| invalid("`data_base64` is not base64");
-            STANDARD.decode(encoded).map_err(not_base64)?
-        }
+        (None, Some(encoded)) => from_base64("data_base64", &encoded)?,
         (Some(raw), None) => match fields.get("data") {
             // A string is the data itself, unless the data is JSON (JSON format, section 3.1.1).
             Some(Value::String(text)) if !is_json(&content_type) => text.clone().into_bytes(),

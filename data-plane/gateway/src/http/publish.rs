@@ -7,6 +7,10 @@
 //! | `If-Match` | append only if the topic still ends at this cursor, which may stand in quotes |
 //! | `Highwater-Key` | the compaction key |
 //! | `Highwater-TTL` | time to live: milliseconds, or a number with `ms`, `s`, `m`, `h` or `d` |
+//! | `Highwater-Retain` | `true` makes the record the topic's retained one; without a payload, there is none |
+//! | `Highwater-Reply-To` | the topic on which an answer is expected |
+//! | `Highwater-Correlation` | what an answer is told by, in base64 |
+//! | `Highwater-Payload-Format` | `text` says that the payload is UTF-8, `bytes` nothing |
 //! | `Highwater-Header-<name>` | one header of the message; the name arrives in lower case |
 //! | `traceparent` | W3C trace context, ignored when malformed |
 
@@ -38,8 +42,12 @@ use super::{
     refuse, topic,
 };
 use crate::{
-    gateway::Door, json::ResultBody, metrics::Protocol, publish::publish_one,
-    receiving::RequestRoom, serve::Connection,
+    gateway::Door,
+    json::{ResultBody, from_base64},
+    metrics::Protocol,
+    publish::publish_one,
+    receiving::RequestRoom,
+    serve::Connection,
 };
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -165,15 +173,13 @@ fn read_headers(headers: &HeaderMap) -> Result<PublishRequest> {
         ..Message::default()
     };
     request.idempotency_key = one(headers, &IDEMPOTENCY_KEY)?.unwrap_or_default();
-    request.if_cursor = one(headers, &IF_MATCH)?
-        .map(cursor_of_tag)
-        .transpose()?
-        .unwrap_or_default();
+    request.if_cursor = condition(headers)?.unwrap_or_default();
     if let Some(text) = one(headers, &TRACEPARENT)?
         && is_traceparent(&text)
     {
         message.traceparent = text;
     }
+    let mut seen = Vec::new();
     for (name, value) in headers {
         let Some(name) = name.as_str().strip_prefix("highwater-") else {
             continue;
@@ -186,22 +192,44 @@ fn read_headers(headers: &HeaderMap) -> Result<PublishRequest> {
                     value,
                 });
             }
-            None if name == "key" && message.key.is_empty() => message.key = value,
-            None if name == "ttl" && message.ttl_ms == 0 => {
-                let ttl = parse_duration(&value);
-                let ttl =
-                    ttl.ok_or_else(|| invalid("`Highwater-TTL` is a number of milliseconds"))?;
-                message.ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+            _ if seen.contains(&name) => {
+                return Err(invalid(format!("there is one header `Highwater-{name}`")));
             }
-            _ => {
-                return Err(invalid(format!(
-                    "there is no header `Highwater-{name}`, or only once"
-                )));
-            }
+            _ => read_field(name, value, &mut message)?,
         }
+        seen.push(name);
     }
     request.message = Some(message);
     Ok(request)
+}
+
+/// Reads one of the service's own headers, which is about the message.
+fn read_field(name: &str, value: String, message: &mut Message) -> Result<()> {
+    match name {
+        "key" => message.key = value,
+        "ttl" => {
+            let ttl = parse_duration(&value);
+            let ttl = ttl.ok_or_else(|| invalid("`Highwater-TTL` is a number of milliseconds"))?;
+            message.ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        }
+        "retain" => {
+            let not_flag = |_| invalid("`Highwater-Retain` is true or false");
+            message.retain = value.parse().map_err(not_flag)?;
+        }
+        "reply-to" => message.reply_to = value,
+        "correlation" => {
+            message.correlation = from_base64("Highwater-Correlation", &value)?.into();
+        }
+        "payload-format" => {
+            message.is_text = match value.as_str() {
+                "text" => true,
+                "bytes" => false,
+                _ => return Err(invalid("`Highwater-Payload-Format` is text or bytes")),
+            };
+        }
+        _ => return Err(invalid(format!("there is no header `Highwater-{name}`"))),
+    }
+    Ok(())
 }
 
 /// The value of a header that is given once at most.
@@ -220,6 +248,11 @@ fn text(name: &str, value: &HeaderValue) -> Result<String> {
     let text = std::str::from_utf8(value.as_bytes());
     let text = text.map_err(|_| invalid(format!("the header `{name}` is not UTF-8")))?;
     Ok(text.to_owned())
+}
+
+/// The cursor at which a topic is to end.
+pub fn condition(headers: &HeaderMap) -> Result<Option<String>> {
+    one(headers, &IF_MATCH)?.map(cursor_of_tag).transpose()
 }
 
 /// The cursor of an entity tag (RFC 9110, section 8.8.3), whose quotes may be missing.

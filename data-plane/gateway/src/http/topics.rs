@@ -21,7 +21,7 @@ use highwater_proto::{
 };
 use serde::Serialize;
 
-use super::{invalid, principal, query::Parameters, refuse, topic};
+use super::{invalid, principal, publish::condition, query::Parameters, refuse, topic};
 use crate::gateway::Door;
 
 #[derive(Serialize)]
@@ -186,7 +186,8 @@ fn filter_of(prefix: &str) -> Result<TopicFilter> {
     filter.map_err(|error: NameError| error.into())
 }
 
-/// `DELETE /v1/topics/{topic…}`: removes the topic with all its records.
+/// `DELETE /v1/topics/{topic…}`: removes the topic with all its records; with `If-Match: <cursor>`, only if
+/// it still ends there.
 pub async fn delete(
     State(door): State<Arc<Door>>,
     path: Result<Path<String>, PathRejection>,
@@ -201,8 +202,11 @@ pub async fn delete(
             return Err(NameError::System.into());
         }
         principal.require(Operation::Manage, &topic)?;
-        let shard = door.broker.shard_of(&principal.project, &topic);
-        match shard.delete_topic(principal.project.id, topic).await? {
+        let project = &principal.project;
+        let end = |cursor: String| door.broker.expected_end(project, &topic, &cursor);
+        let if_end = condition(&headers)?.map(end).transpose()?;
+        let shard = door.broker.shard_of(project, &topic);
+        match shard.delete_topic(project.id, topic, if_end).await? {
             true => Ok(()),
             false => Err(Refusal::new(ErrorCode::NotFound, "there is no such topic")),
         }

@@ -18,6 +18,7 @@ fn any_key() -> impl Strategy<Value = Key> {
         (any::<u64>(), topic(), hash).prop_map(|(w, t, k)| Key::Idempotency(w, t, k)),
         (topic(), hash).prop_map(|(t, k)| Key::Keyed(t, k)),
         (project(), topic()).prop_map(|(p, t)| Key::Tombstone(p, t)),
+        topic().prop_map(Key::Retained),
     ]
 }
 
@@ -32,6 +33,9 @@ proptest! {
         prop_assert!(generations_from(ShardId(shard), generation).contains(&bytes));
         if let Key::Block(topic, _) = key {
             prop_assert!(prefix.blocks(topic).contains(&bytes));
+        }
+        if let Key::Retained(topic) = key {
+            prop_assert!(prefix.retained(topic).contains(&bytes));
         }
         if let Key::Keyed(topic, _) = key {
             prop_assert!(prefix.keyed(topic).contains(&bytes));

@@ -6,6 +6,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use bytes::Bytes;
 use highwater_broker::segment::Segment;
 use highwater_proto::ids::TopicId;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -74,6 +75,7 @@ impl ShardStore {
         batch.trim_topics()?;
         let blocks = batch.write_records(&superseded);
         batch.write_feeds(&superseded, &blocks);
+        batch.write_retained();
         batch.sweep_feeds()?;
         batch.write_idempotency_keys(&mut writing);
         batch.write_descriptions();
@@ -277,6 +279,30 @@ impl CheckpointBatch<'_> {
         blocks
     }
 
+    /// Writes retained records a second time, so that they outlive what retention does to their topics.
+    fn write_retained(&mut self) {
+        let frozen = self.frozen;
+        if frozen.pending.retained.is_empty() {
+            return;
+        }
+        let topics = frozen.topics.iter().map(|(topic, _)| topic);
+        let offsets: FxHashMap<TopicId, u64> = topics
+            .filter_map(|topic| Some((topic.identity.id, topic.retained?.offset)))
+            .collect();
+        for id in &frozen.pending.retained {
+            if let Some(offset) = offsets.get(id) {
+                let segment = frozen.pending.segment_with(*id, *offset);
+                let segment = segment.expect("a record that is retained since is pending");
+                self.put(Key::Retained(*id), &block_of_one(segment, *offset));
+            } else if frozen.pending.deleted.contains_key(id) && self.is_stored(*id) {
+                // A range, so that it is erased from the disk like the rest of its topic.
+                self.delete_range(self.prefix.retained(*id));
+            } else if self.is_stored(*id) {
+                self.delete(Key::Retained(*id));
+            }
+        }
+    }
+
     fn write_block(&mut self, topic: TopicId, builder: &mut BlockBuilder<'_>) -> Option<u64> {
         let (base_offset, block) = builder.finish()?;
         self.put(Key::Block(topic, base_offset), &block);
@@ -328,6 +354,16 @@ impl CheckpointBatch<'_> {
         let applied = encode_applied(frozen.applied, frozen.membership.as_ref());
         self.put(Key::Applied, &applied);
     }
+}
+
+/// A block of one record of a segment.
+fn block_of_one(segment: &Segment, offset: u64) -> Vec<u8> {
+    let index = (offset - segment.base_offset) as usize;
+    let before = segment.messages[..index].iter().map(Bytes::len);
+    let mut builder = BlockBuilder::default();
+    builder.push(segment, index, before.sum::<usize>() as u64);
+    let (_, block) = builder.finish().expect("an empty block takes any record");
+    block
 }
 
 /// The base offset of the block that holds a run's first record, or the run's own if there is none.

@@ -1,9 +1,9 @@
-//! Reading the records of a project in the order of the shard, and the last record of each topic.
+//! Reading the records of a project in the order of the shard.
 
-use std::{collections::BinaryHeap, sync::Arc};
+use std::sync::Arc;
 
 use highwater_broker::{
-    handle::{FeedGap, FeedPage, GapReason, LastValuesPage, PageLimits},
+    handle::{FeedGap, FeedPage, GapReason, PageLimits},
     segment::{Segment, TopicIdentity},
 };
 use highwater_proto::{
@@ -94,51 +94,6 @@ impl ShardStore {
             at_end,
             gap: read.gap,
             topic_gaps: read.gaps,
-        })
-    }
-
-    /// Reads the last record of each topic that matches one of the filters, if its position is from
-    /// the first to before the second, in order of their positions.
-    pub fn last_values(
-        &self,
-        project: ProjectId,
-        filters: &[TopicFilter],
-        positions: (u64, u64),
-        limits: PageLimits,
-    ) -> Result<LastValuesPage, ReadError> {
-        let records_max = limits.records.max(1);
-        // The records with the least positions: a heap whose greatest goes first.
-        let mut least: BinaryHeap<(u64, TopicId, u64)> = BinaryHeap::new();
-        let mut left_out = false;
-        {
-            let inner = self.inner.read();
-            for topic in inner.state.matching(project, filters, None) {
-                let position = topic.last_position;
-                let wanted = positions.0 <= position && position < positions.1;
-                if wanted && topic.first_offset < topic.next_offset {
-                    least.push((position, topic.identity.id, topic.next_offset - 1));
-                    if least.len() > records_max {
-                        least.pop();
-                        left_out = true;
-                    }
-                }
-            }
-        }
-        let mut page = PageBuilder::new(limits);
-        let mut next_position = positions.0;
-        for (position, topic, offset) in least.into_sorted_vec() {
-            if let Some(segment) = self.read_record(topic, offset)?
-                && page.push(&segment, offset, offset + 1) == offset
-            {
-                left_out = true;
-                break;
-            }
-            next_position = position + 1;
-        }
-        Ok(LastValuesPage {
-            slices: page.finish(),
-            next_position,
-            at_end: !left_out,
         })
     }
 

@@ -43,6 +43,8 @@ pub(super) struct Pending {
     pub touched: FxHashSet<TopicId>,
     /// Topics that lost records at their beginning.
     pub trimmed: FxHashSet<TopicId>,
+    /// Topics whose retained record changed. If they have one, it is among these segments.
+    pub retained: FxHashSet<TopicId>,
     /// Topics that are gone.
     pub deleted: FxHashMap<TopicId, Deleted>,
     /// Memory all this takes, roughly.
@@ -93,12 +95,14 @@ impl Pending {
         self.keyed.extend_from_slice(&effects.keyed);
         self.touched.extend(&effects.touched);
         self.trimmed.extend(&effects.trimmed);
+        self.retained.extend(&effects.retained);
         for topic in &effects.deleted {
             self.delete(topic);
         }
         let entries = effects.remember.len()
             + effects.keyed.len()
             + effects.touched.len()
+            + effects.retained.len()
             + effects.deleted.len();
         self.bytes += entries * ENTRY_BYTES;
     }
@@ -108,6 +112,9 @@ impl Pending {
         self.topics.remove(&id);
         self.touched.remove(&id);
         self.trimmed.remove(&id);
+        if topic.retained.is_some() {
+            self.retained.insert(id);
+        }
         let tombstone = Tombstone {
             name: topic.identity.name.clone(),
             next_offset: topic.next_offset,
@@ -119,6 +126,13 @@ impl Pending {
     /// The segments of a topic, oldest first.
     pub fn topic(&self, id: TopicId) -> &[Arc<Segment>] {
         self.topics.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    /// The segment that holds a record of a topic, retained or not.
+    pub fn segment_with(&self, id: TopicId, offset: u64) -> Option<&Arc<Segment>> {
+        let segments = self.topic(id);
+        let at = segments.partition_point(|s| s.end_offset() <= offset);
+        segments.get(at).filter(|s| s.base_offset <= offset)
     }
 
     /// The segments of a project, oldest first.

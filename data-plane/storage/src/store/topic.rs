@@ -163,30 +163,6 @@ impl ShardStore {
         Ok(found.clamp(first_offset, end))
     }
 
-    /// One record, unless it is gone by now.
-    pub(super) fn read_record(
-        &self,
-        id: TopicId,
-        offset: u64,
-    ) -> Result<Option<Arc<Segment>>, StoreError> {
-        let (identity, mut disk) = {
-            let inner = self.inner.read();
-            let Some(topic) = inner.state.topic(id).filter(|t| offset >= t.first_offset) else {
-                return Ok(None);
-            };
-            let holds = |s: &&Arc<Segment>| s.base_offset <= offset && offset < s.end_offset();
-            if let Some(segment) = inner.pending_of(id).find(holds) {
-                return Ok(Some(segment.clone()));
-            }
-            let disk = DiskTopic::open(&self.shared, inner.prefix, id);
-            (topic.identity.clone(), disk)
-        };
-        let block = disk.at_or_before(offset)?;
-        let segments = block.map(|block| block.segments(&identity));
-        let mut segments = segments.into_iter().flatten();
-        Ok(segments.find(|s| s.base_offset <= offset && offset < s.end_offset()))
-    }
-
     fn place<'a>(
         &'a self,
         inner: &Inner,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::{Buf, BufMut, Bytes};
 use highwater_broker::{
     segment::TopicIdentity,
-    state::{Counters, Topic},
+    state::{Counters, RetainedRecord, Topic},
 };
 use highwater_proto::{
     ids::{NodeId, ProjectId, TopicId},
@@ -20,15 +20,28 @@ use crate::log::LogId;
 
 /// The layout of every value here.
 const VERSION: u8 = 1;
+/// That of the description of a topic with a retained record: its offset and position come before the
+/// name.
+const VERSION_RETAINING: u8 = 2;
 
 const LAST_VALUE: u8 = 1;
 const SPARSE: u8 = 2;
 
 /// Checks the version and that at least so many bytes follow it.
-fn open<'a>(mut value: &'a [u8], bytes: usize, what: &str) -> Result<&'a [u8], StoreError> {
+fn open<'a>(value: &'a [u8], bytes: usize, what: &str) -> Result<&'a [u8], StoreError> {
+    open_version(VERSION, value, bytes, what)
+}
+
+fn open_version<'a>(
+    known: u8,
+    mut value: &'a [u8],
+    bytes: usize,
+    what: &str,
+) -> Result<&'a [u8], StoreError> {
     match value.try_get_u8() {
-        Ok(VERSION) if value.len() >= bytes => Ok(value),
-        Ok(VERSION) | Err(_) => Err(damaged(what)),
+        Ok(version) if version == known && value.len() >= bytes => Ok(value),
+        Ok(version) if version == known => Err(damaged(what)),
+        Err(_) => Err(damaged(what)),
         Ok(version) => Err(StoreError::Corrupted(format!(
             "{what} has version {version}, which this release does not know"
         ))),
@@ -43,8 +56,11 @@ pub(crate) fn damaged(what: &str) -> StoreError {
 /// A topic's description. `sparse` says that it may lack records that newer ones have superseded.
 pub fn encode_topic(topic: &Topic, sparse: bool) -> Vec<u8> {
     let name = topic.identity.name.as_str();
-    let mut out = Vec::with_capacity(66 + name.len());
-    out.put_u8(VERSION);
+    let mut out = Vec::with_capacity(82 + name.len());
+    out.put_u8(match topic.retained {
+        None => VERSION,
+        Some(_) => VERSION_RETAINING,
+    });
     out.put_u8(if topic.last_value { LAST_VALUE } else { 0 } | if sparse { SPARSE } else { 0 });
     out.put_slice(topic.identity.project.as_bytes());
     for number in [
@@ -57,21 +73,36 @@ pub fn encode_topic(topic: &Topic, sparse: bool) -> Vec<u8> {
     ] {
         out.put_u64_le(number);
     }
+    if let Some(retained) = topic.retained {
+        out.put_u64_le(retained.offset);
+        out.put_u64_le(retained.position);
+    }
     out.put_slice(name.as_bytes());
     out
 }
 
 /// The topic, and whether it is sparse.
 pub fn decode_topic(id: TopicId, value: &[u8]) -> Result<(Topic, bool), StoreError> {
-    let mut rest = open(value, 1 + 16 + 6 * 8, "a topic's description")?;
+    const BYTES: usize = 1 + 16 + 6 * 8;
+    let what = "a topic's description";
+    let retaining = value.first() == Some(&VERSION_RETAINING);
+    let mut rest = match retaining {
+        true => open_version(VERSION_RETAINING, value, BYTES + 2 * 8, what)?,
+        false => open(value, BYTES, what)?,
+    };
     let flags = rest.get_u8();
     let project = get_project(&mut rest);
     let (first_offset, next_offset) = (rest.get_u64_le(), rest.get_u64_le());
     let (first_bytes, next_bytes) = (rest.get_u64_le(), rest.get_u64_le());
     let (last_position, time_ms) = (rest.get_u64_le(), rest.get_u64_le());
+    let retained = retaining.then(|| RetainedRecord {
+        offset: rest.get_u64_le(),
+        position: rest.get_u64_le(),
+    });
     let name = get_name(rest).ok_or_else(|| damaged("a topic's name"))?;
-    if first_offset > next_offset || first_bytes > next_bytes {
-        return Err(damaged("a topic's description"));
+    let beyond = |retained: RetainedRecord| retained.offset >= next_offset;
+    if first_offset > next_offset || first_bytes > next_bytes || retained.is_some_and(beyond) {
+        return Err(damaged(what));
     }
     let topic = Topic {
         identity: Arc::new(TopicIdentity::new(project, name, id)),
@@ -82,6 +113,7 @@ pub fn decode_topic(id: TopicId, value: &[u8]) -> Result<(Topic, bool), StoreErr
         last_position,
         time_ms,
         last_value: flags & LAST_VALUE != 0,
+        retained,
     };
     Ok((topic, flags & SPARSE != 0))
 }

@@ -16,15 +16,17 @@ fn is_corrupted<T: std::fmt::Debug>(read: Result<T, ReadError>) {
 
 #[test]
 fn a_damaged_block_or_chunk_is_named_and_not_served() {
-    for family in ["block", "feed"] {
+    for family in ["block", "feed", "retained"] {
         let mut world = World::in_memory();
         world.publish("a", &["0", "1"]);
+        world.retain("b", "2");
         world.checkpoint();
         let kv = world.disk.memory().unwrap();
         for (key, value) in kv.contents() {
             let wanted = match Key::decode_whole(&key) {
                 Some(Key::Block(..)) => family == "block",
                 Some(Key::Feed(..)) => family == "feed",
+                Some(Key::Retained(_)) => family == "retained",
                 _ => false,
             };
             if wanted {
@@ -35,10 +37,15 @@ fn a_damaged_block_or_chunk_is_named_and_not_served() {
         }
         let shard = world.shard();
         let filters = [TopicFilter::try_from("#").unwrap()];
+        let read_retained = || shard.retained_records(PROJECT, &filters, (0, 9), ALL);
+        if family == "retained" {
+            is_corrupted(read_retained());
+            continue;
+        }
         is_corrupted(shard.read_feed(PROJECT, &filters, 0, ALL));
+        assert_eq!(texts(&read_retained().unwrap().slices), ["2"]);
         if family == "block" {
             is_corrupted(shard.read_topic(PROJECT, &name("a"), None, 0, ALL));
-            is_corrupted(shard.last_values(PROJECT, &filters, (0, 9), ALL));
         }
     }
 }

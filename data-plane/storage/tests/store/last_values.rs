@@ -1,7 +1,4 @@
-//! Topics that keep the newest record of each key, and the last record of each topic.
-
-use highwater_broker::handle::{LastValuesPage, PageLimits};
-use highwater_proto::names::TopicFilter;
+//! Topics that keep the newest record of each key.
 
 use crate::world::*;
 
@@ -60,40 +57,5 @@ fn superseded_records_leave_the_feed_without_a_gap() {
             (feed.gap, texts(&feed.slices)),
             (None, vec!["v4".to_owned()])
         );
-    });
-}
-
-#[test]
-fn the_last_record_of_each_topic_is_found_in_order() {
-    on_each_store(|mut world| {
-        world.publish("b", &["b0", "b1"]);
-        world.publish("a", &["a0"]);
-        world.checkpoint();
-        world.publish("c/d", &["c0"]);
-        world.publish("b", &["b2"]);
-        let read = |filter: &str, positions, records| -> LastValuesPage {
-            let filters = [TopicFilter::try_from(filter).unwrap()];
-            let limits = PageLimits {
-                records,
-                bytes: 1_000,
-            };
-            let shard = world.shard();
-            shard
-                .last_values(PROJECT, &filters, positions, limits)
-                .unwrap()
-        };
-        for _ in 0..2 {
-            let page = read("#", (0, 5), 10);
-            assert_eq!(texts(&page.slices), ["a0", "c0", "b2"]);
-            assert_eq!((page.next_position, page.at_end), (5, true));
-            let page = read("#", (0, 5), 2);
-            assert_eq!((texts(&page.slices).len(), page.next_position), (2, 4));
-            assert!(!page.at_end);
-            assert_eq!(texts(&read("#", (4, 5), 2).slices), ["b2"]);
-            // What came after the end of the interval is delivered live.
-            assert_eq!(texts(&read("#", (0, 4), 9).slices), ["a0", "c0"]);
-            assert_eq!(texts(&read("+", (0, 5), 9).slices), ["a0", "b2"]);
-            world.checkpoint();
-        }
     });
 }

@@ -11,6 +11,7 @@ mod last_values;
 mod load;
 mod model;
 mod reads;
+mod retained;
 mod retention;
 mod samples;
 mod snapshots;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use highwater_broker::{
-    handle::{GapReason, PageLimits, Published},
+    handle::{GapReason, PageLimits, Published, Retain},
     state::Answer,
 };
 use highwater_proto::{
@@ -20,8 +20,8 @@ use crate::world::*;
 const TOPICS: [&str; 4] = ["a", "a/b", "a/c", "b"];
 const FILTERS: [&str; 5] = ["#", "a/#", "+", "a/+", "b"];
 
-/// Lengths and idempotency keys.
-type Messages = Vec<(usize, Option<u8>)>;
+/// Lengths, idempotency keys and what becomes of the retained record.
+type Messages = Vec<(usize, Option<u8>, Retain)>;
 
 /// Whether it is the other project, the topic, and what is published.
 type Runs = Vec<(bool, usize, Messages)>;
@@ -37,11 +37,17 @@ enum Op {
     Crash,
     ReadTopic(usize, u64, (usize, usize)),
     ReadFeed(usize, u64, (usize, usize)),
+    ReadRetained(usize, (usize, usize)),
 }
 
 fn any_op() -> impl Strategy<Value = Op> {
     let length = prop_oneof![9 => 0usize..40, 1 => 15_000usize..40_000];
-    let message = (length, prop::option::weighted(0.3, 0u8..4));
+    let retain = prop_oneof![
+        4 => Just(Retain::Unchanged),
+        2 => Just(Retain::Set),
+        1 => Just(Retain::Clear),
+    ];
+    let message = (length, prop::option::weighted(0.3, 0u8..4), retain);
     let run = (
         any::<bool>(),
         0..TOPICS.len(),
@@ -57,6 +63,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Crash),
         3 => (0..TOPICS.len(), 0u64..30, limits()).prop_map(|(t, o, l)| Op::ReadTopic(t, o, l)),
         3 => (0..FILTERS.len(), 0u64..60, limits()).prop_map(|(f, p, l)| Op::ReadFeed(f, p, l)),
+        3 => (0..FILTERS.len(), limits()).prop_map(|(f, l)| Op::ReadRetained(f, l)),
     ]
 }
 
@@ -77,6 +84,8 @@ struct Model {
     records: Vec<Record>,
     /// Id, first offset and next offset of each topic that exists.
     topics: BTreeMap<(ProjectId, &'static str), (TopicId, u64, u64)>,
+    /// Position of the retained record of each topic that has one.
+    retained: BTreeMap<(ProjectId, &'static str), u64>,
     ids: u64,
     /// Window and offset of each idempotency key.
     keys: BTreeMap<(TopicId, u8), (u64, u64)>,
@@ -88,8 +97,7 @@ impl Model {
         time_ms: u64,
         project: ProjectId,
         topic: &'static str,
-        message: Bytes,
-        key: Option<u8>,
+        (message, key, retain): (Bytes, Option<u8>, Retain),
     ) -> Published {
         let ids = &mut self.ids;
         let entry = self.topics.entry((project, topic)).or_insert_with(|| {
@@ -112,6 +120,12 @@ impl Model {
         }
         let offset = *next;
         *next += 1;
+        let position = self.records.len() as u64;
+        match retain {
+            Retain::Unchanged => {}
+            Retain::Set => drop(self.retained.insert((project, topic), position)),
+            Retain::Clear => drop(self.retained.remove(&(project, topic))),
+        }
         self.records.push(Record {
             project,
             topic,
@@ -165,6 +179,7 @@ impl Run {
             }
             Op::Delete(topic) => {
                 let gone = self.model.topics.remove(&(PROJECT, TOPICS[topic]));
+                self.model.retained.remove(&(PROJECT, TOPICS[topic]));
                 prop_assert_eq!(self.world.delete(TOPICS[topic]), gone.is_some());
             }
             Op::Checkpoint => self.world.checkpoint(),
@@ -175,6 +190,7 @@ impl Run {
             Op::ReadFeed(filter, position, limits) => {
                 self.read_feed(FILTERS[filter], position, limits)?;
             }
+            Op::ReadRetained(filter, limits) => self.read_retained(FILTERS[filter], limits)?,
         }
         Ok(())
     }
@@ -187,14 +203,16 @@ impl Run {
         for (other, topic, messages) in runs {
             let project = if other { OTHER } else { PROJECT };
             let mut publishes = Vec::new();
-            for (length, key) in messages {
+            for (length, key, retain) in messages {
                 self.unique += 1;
                 let message = message_of(length, self.unique);
                 let model = &mut self.model;
-                expected.push(model.publish(time_ms, project, TOPICS[topic], message.clone(), key));
+                let what = (message.clone(), key, retain);
+                expected.push(model.publish(time_ms, project, TOPICS[topic], what));
                 publishes.push(cluster::Publish {
                     message,
                     idempotency: key.map(|k| Bytes::from(vec![k; 16])).unwrap_or_default(),
+                    retain: retain.to_wire().into(),
                     ..cluster::Publish::default()
                 });
             }
@@ -324,6 +342,41 @@ impl Run {
     }
 }
 
+impl Run {
+    fn read_retained(&self, filter: &str, limits: (usize, usize)) -> Result<(), TestCaseError> {
+        let parsed = TopicFilter::try_from(filter).unwrap();
+        let wanted = self.model.retained.iter();
+        let wanted =
+            wanted.filter(|((project, topic), _)| *project == PROJECT && parsed.matches(topic));
+        let mut wanted: Vec<u64> = wanted.map(|(_, position)| *position).collect();
+        wanted.sort_unstable();
+        let record = |position: u64| {
+            let r = &self.model.records[position as usize];
+            (r.id, r.offset, position, r.time_ms, r.message.clone())
+        };
+        let wanted: Vec<_> = wanted.into_iter().map(record).collect();
+        let end = self.model.records.len() as u64;
+        let limits = PageLimits {
+            records: limits.0,
+            bytes: limits.1,
+        };
+        let (mut at, mut found) = (0, Vec::new());
+        loop {
+            let page = self.world.retained(filter, (at, end), limits);
+            let read = records(&page.slices);
+            prop_assert!(read.len() <= limits.records);
+            prop_assert!(page.at_end || !read.is_empty());
+            found.extend(read);
+            at = page.next_position;
+            if page.at_end {
+                break;
+            }
+        }
+        prop_assert_eq!(found, wanted);
+        Ok(())
+    }
+}
+
 fn check(world: World, ops: Vec<Op>) -> Result<(), TestCaseError> {
     let mut run = Run {
         world,
@@ -338,6 +391,7 @@ fn check(world: World, ops: Vec<Op>) -> Result<(), TestCaseError> {
             run.read_topic(topic, 0, (usize::MAX, usize::MAX))?;
         }
         run.read_feed("#", 0, (usize::MAX, usize::MAX))?;
+        run.read_retained("#", (usize::MAX, usize::MAX))?;
         run.world.checkpoint();
         run.world.crash();
     }

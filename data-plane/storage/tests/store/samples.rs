@@ -9,11 +9,16 @@ use bytes::Bytes;
 use highwater_storage::{
     Store,
     kv::{Kv, memory::MemoryKv},
+    log::LogId,
 };
 
 use crate::world::*;
 
 fn sample_store() -> World {
+    sample_store_and(|_| {})
+}
+
+fn sample_store_and(more: impl FnOnce(&mut World)) -> World {
     let mut world = World::in_memory();
     world.time_ms = 1_795_237_786_000;
     world.publish("orders/eu", &["first", "second"]);
@@ -30,7 +35,9 @@ fn sample_store() -> World {
     world.checkpoint();
     world.delete("gone");
     world.trim_topic("orders/eu", 1);
-    world.shard().apply_membership(log_id(8), "members".into());
+    more(&mut world);
+    let next = log_id(world.log.len() as u64 + 1);
+    world.shard().apply_membership(next, "members".into());
     world.checkpoint();
     world
 }
@@ -65,10 +72,32 @@ fn sample(release: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/samples/store_{release}.hex"))
 }
 
+/// The same with a retained record, which its topic's retention has dropped.
+fn retaining_store() -> World {
+    sample_store_and(|world| {
+        world.retain("kept", "retained");
+        world.publish("kept", &["later"]);
+        world.trim_topic("kept", 1);
+    })
+}
+
 #[test]
 fn the_format_is_written_as_it_was() {
-    let path = sample("v1_erasures");
-    let world = sample_store();
+    is_written_as("v1_erasures", sample_store());
+}
+
+#[test]
+fn retained_records_are_written_as_they_were() {
+    let store = is_written_as("v1_retained", retaining_store());
+    let filters = ["#".try_into().unwrap()];
+    let shard = store.shard(SHARD).unwrap();
+    let page = shard.retained_records(PROJECT, &filters, (0, u64::MAX), ALL);
+    assert_eq!(texts(&page.unwrap().slices), ["retained"]);
+}
+
+/// Returns the store that the frozen sample makes.
+fn is_written_as(release: &str, world: World) -> Store {
+    let path = sample(release);
     let kv = world.disk.memory().unwrap();
     let written = to_text(&kv.contents());
     if std::env::var_os("FREEZE").is_some() && !path.exists() {
@@ -79,16 +108,16 @@ fn the_format_is_written_as_it_was() {
         written, frozen,
         "the encoding changed: give it a new version"
     );
-    is_read(&frozen);
+    is_read(&frozen, world.shard().applied())
 }
 
 /// Before it was noted on disk what is to be erased.
 #[test]
 fn a_store_without_erasures_is_read() {
-    is_read(&fs::read_to_string(sample("v1")).unwrap());
+    is_read(&fs::read_to_string(sample("v1")).unwrap(), Some(log_id(8)));
 }
 
-fn is_read(frozen: &str) {
+fn is_read(frozen: &str, applied: Option<LogId>) -> Store {
     let kv = Arc::new(MemoryKv::default());
     let mut batch = kv.batch();
     for (key, value) in from_text(frozen) {
@@ -97,7 +126,7 @@ fn is_read(frozen: &str) {
     batch.commit().unwrap();
     let store = Store::open(kv).unwrap();
     let shard = store.shard(SHARD).unwrap();
-    assert_eq!(shard.applied(), Some(log_id(8)));
+    assert_eq!(shard.applied(), applied);
     assert_eq!(shard.membership(), Some("members".into()));
     let page = shard
         .read_topic(PROJECT, &name("orders/eu"), None, 1, ALL)
@@ -107,4 +136,5 @@ fn is_read(frozen: &str) {
         .read_topic(PROJECT, &name("state"), None, 0, ALL)
         .unwrap();
     assert_eq!(texts(&page.slices), ["kept"]);
+    store
 }

@@ -13,10 +13,13 @@ fn filled() -> World {
         world.publish("a", &[format!("{i}{}", "x".repeat(9_000)).as_str()]);
     }
     world.publish("gone", &["g"]);
+    world.retain("kept", "retained");
+    world.publish("kept", &["later"]);
     world.publish_batch(vec![keyed("state", 1, "old")]);
     world.checkpoint();
     world.publish_batch(vec![keyed("state", 1, "new")]);
     world.trim_topic("a", 10);
+    world.trim_topic("kept", 1);
     world.delete("gone");
     world
 }
@@ -46,6 +49,7 @@ fn an_installed_snapshot_is_like_the_original() {
             assert_eq!(world.shard().applied(), source.shard().applied());
             assert_eq!(world.texts("a"), source.texts("a"));
             assert_eq!(world.texts("state"), ["new"]);
+            assert_eq!(world.retained_texts("#"), ["retained"]);
             assert!(world.shard().topic(PROJECT, &name("b")).is_none());
             let (ours, theirs) = (world.feed("#", 0), source.feed("#", 0));
             assert_eq!(records(&ours.slices), records(&theirs.slices));

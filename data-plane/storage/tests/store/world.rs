@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use highwater_broker::{
-    handle::{FeedPage, PageLimits, Published, TopicPage},
+    handle::{FeedPage, PageLimits, Published, Retain, RetainedPage, TopicPage},
     segment::Slice,
     state::Answer,
 };
@@ -129,13 +129,26 @@ impl World {
         }
     }
 
+    /// Publishes a record to be retained; one without a text clears what was.
+    pub fn retain(&mut self, topic: &str, text: &str) -> Published {
+        let retain = match text {
+            "" => Retain::Clear,
+            _ => Retain::Set,
+        };
+        let publish = cluster::Publish {
+            retain: retain.to_wire().into(),
+            ..message(text)
+        };
+        self.publish_batch(vec![run(PROJECT, topic, vec![publish])])[0]
+    }
+
     pub fn delete(&mut self, topic: &str) -> bool {
         let delete = cluster::DeleteTopic {
             project: Bytes::copy_from_slice(PROJECT.as_bytes()),
             topic: topic.to_owned(),
             ..Default::default()
         };
-        self.apply(Command::DeleteTopic(delete)) == Answer::Deleted(true)
+        self.apply(Command::DeleteTopic(delete)) == Answer::Deleted(Ok(true))
     }
 
     pub fn trim(&mut self, topics: Vec<cluster::TopicTrim>) {
@@ -188,6 +201,26 @@ impl World {
     pub fn texts(&self, topic: &str) -> Vec<String> {
         let first = self.shard().topic(PROJECT, &name(topic)).unwrap();
         texts(&self.read(topic, first.first_offset).slices)
+    }
+
+    pub fn retained(
+        &self,
+        filter: &str,
+        positions: (u64, u64),
+        limits: PageLimits,
+    ) -> RetainedPage {
+        let filters = [TopicFilter::try_from(filter).unwrap()];
+        let shard = self.shard();
+        shard
+            .retained_records(PROJECT, &filters, positions, limits)
+            .unwrap()
+    }
+
+    /// All that is retained, in order of position.
+    pub fn retained_texts(&self, filter: &str) -> Vec<String> {
+        let page = self.retained(filter, (0, u64::MAX), ALL);
+        assert!(page.at_end);
+        texts(&page.slices)
     }
 
     pub fn feed(&self, filter: &str, position: u64) -> FeedPage {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use highwater_broker::{
-    handle::{Publish, Published, ShardHandle, TopicEnd, interrupted},
+    handle::{Publish, Published, Retain, ShardHandle, TopicEnd, interrupted},
     refusal::{Refusal, Result},
 };
 use highwater_proto::names::TopicName;
@@ -136,6 +136,7 @@ fn publish(world: &World, topic: &TopicName, message: MessageId) -> Publish {
         key: None,
         if_end: None,
         policy: world.project.policy(topic).topic,
+        retain: Retain::Unchanged,
     }
 }
 

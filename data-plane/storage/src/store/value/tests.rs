@@ -6,7 +6,7 @@ use super::*;
 
 proptest! {
     #[test]
-    fn values_are_read_back(numbers: [u64; 6], flags: [bool; 2], name in "[a-z/]{1,30}", membership: Option<Vec<u8>>) {
+    fn values_are_read_back(numbers: [u64; 6], flags: [bool; 2], retained: Option<u64>, name in "[a-z/]{1,30}", membership: Option<Vec<u8>>) {
         let mut topic = Topic {
             identity: Arc::new(TopicIdentity::new(
                 ProjectId::from_bytes([3; 16]),
@@ -20,9 +20,20 @@ proptest! {
             last_position: numbers[4],
             time_ms: numbers[5],
             last_value: flags[0],
+            retained: None,
         };
+        if topic.next_offset > 0 {
+            topic.retained = retained.map(|position| RetainedRecord {
+                offset: numbers[5] % topic.next_offset,
+                position,
+            });
+        }
         let value = encode_topic(&topic, flags[1]);
         prop_assert_eq!(decode_topic(TopicId(9), &value), Ok((topic.clone(), flags[1])));
+        if let Some(beyond) = &mut topic.retained {
+            beyond.offset = topic.next_offset;
+            prop_assert!(decode_topic(TopicId(9), &encode_topic(&topic, false)).is_err());
+        }
         topic.first_offset = 1;
         topic.next_offset = 0;
         prop_assert!(decode_topic(TopicId(9), &encode_topic(&topic, false)).is_err());
@@ -49,10 +60,10 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..100), version: bool) {
+    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..100), version: Option<bool>) {
         let mut bytes = bytes;
-        if let Some(first) = bytes.first_mut().filter(|_| version) {
-            *first = VERSION;
+        if let (Some(first), Some(version)) = (bytes.first_mut(), version) {
+            *first = if version { VERSION } else { VERSION_RETAINING };
         }
         let _ = decode_topic(TopicId(1), &bytes);
         let _ = decode_counters(&bytes);
