@@ -46,6 +46,13 @@ pub struct Args {
     /// Milliseconds after which the record is no longer delivered
     #[arg(long, default_value_t = 0)]
     ttl_ms: u64,
+    /// Make it the topic's retained record, which `--from retained` begins with; an empty payload
+    /// clears that
+    #[arg(long)]
+    retain: bool,
+    /// The topic on which an answer is expected
+    #[arg(long, default_value = "")]
+    reply_to: String,
     /// Makes a repeated publish one message; made up when not given
     #[arg(long, conflicts_with = "lines")]
     idempotency_key: Option<String>,
@@ -108,6 +115,8 @@ impl Args {
             headers: self.headers.iter().map(header).collect::<Result<_, _>>()?,
             key: self.record_key.clone(),
             ttl_ms: self.ttl_ms,
+            retain: self.retain,
+            reply_to: self.reply_to.clone(),
             ..Message::default()
         };
         // A key of its own makes every publish safe to try again.

@@ -54,8 +54,21 @@ fn to_json(record: &Record) -> Value {
     if !record.traceparent.is_empty() {
         put("traceparent", record.traceparent.as_str().into());
     }
+    if record.retain {
+        put("retain", true.into());
+    }
+    if !record.reply_to.is_empty() {
+        put("reply_to", record.reply_to.as_str().into());
+    }
+    if !record.correlation.is_empty() {
+        let encoded = STANDARD.encode(&record.correlation);
+        put("correlation_base64", encoded.into());
+    }
+    if record.is_text {
+        put("is_text", true.into());
+    }
     match std::str::from_utf8(&record.payload) {
-        Ok(text) if is_text(&record.content_type) => put("data", text.into()),
+        Ok(text) if record.is_text || is_text(&record.content_type) => put("data", text.into()),
         _ => put("data_base64", STANDARD.encode(&record.payload).into()),
     }
     json

@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 /// Checks the canonical code and the reason of a refusal.
-fn assert_refused(status: &Status, grpc_code: Code, code: &str) {
+pub fn assert_refused(status: &Status, grpc_code: Code, code: &str) {
     assert_eq!(status.code(), grpc_code, "{status:?}");
     let info = status.get_details_error_info().expect("an ErrorInfo");
     assert_eq!(

@@ -1,4 +1,4 @@
 //! `GET /v1/sse`: what an event stream says, line by line.
 
-mod events;
+pub mod events;
 mod stream;

@@ -2,5 +2,5 @@
 
 mod handshake;
 mod lifetime;
-mod peer;
+pub mod peer;
 mod talk;

@@ -81,3 +81,27 @@ async fn a_deleted_topic_is_gone_with_its_records() {
     let body = expect(stage.get("/v1/topics"), StatusCode::OK).await;
     assert_eq!(names(&body), [""; 0]);
 }
+
+#[tokio::test]
+async fn if_match_deletes_only_where_the_topic_ends() {
+    let stage = Stage::open().await;
+    let first = stage.publish("a", "1").await;
+    let second = stage.publish("a", "2").await;
+    let other = stage.publish("b", "1").await;
+    let delete = |tag: &str| {
+        let request = stage.request(Method::DELETE, "/v1/topics/a");
+        request.header("if-match", tag)
+    };
+    let cursor = |result: &Value| result["cursor"].as_str().unwrap().to_owned();
+    refused(delete(&cursor(&first)), "precondition_failed").await;
+    refused(delete(&cursor(&other)), "precondition_failed").await;
+    refused(delete("forged"), "cursor_invalid").await;
+    refused(delete("*"), "invalid_request").await;
+    let quoted = format!("\"{}\"", cursor(&second));
+    expect(delete(&quoted), StatusCode::NO_CONTENT).await;
+    refused(delete(&quoted), "not_found").await;
+    // One that is made anew ends at the same offset, and is another one.
+    stage.publish("a", "1").await;
+    stage.publish("a", "2").await;
+    refused(delete(&quoted), "precondition_failed").await;
+}
