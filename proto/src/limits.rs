@@ -124,6 +124,11 @@ pub const HEADER_TIMEOUT_MS: u64 = 10_000;
 pub const CLIENT_TIME_MS_MAX: u64 = 24 * 3_600 * 1_000;
 /// Silence after which a stream says that it is still there, in milliseconds.
 pub const HEARTBEAT_MS: u64 = 15_000;
+/// Time before a credential expires at which a stream's client is warned, in milliseconds.
+pub const EXPIRY_WARNING_MS: u64 = 30_000;
+/// Longest sleep of a wait for a time of day, in milliseconds: then the clock, which may have been set, is
+/// looked at again.
+pub const CLOCK_CHECK_MS: u64 = 15_000;
 /// Subscriptions of one WebSocket connection.
 pub const SOCKET_SUBSCRIPTIONS_MAX: usize = 256;
 /// Longest message of a WebSocket client before it is authenticated, in bytes.

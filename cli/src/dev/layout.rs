@@ -176,6 +176,7 @@ impl Identity {
                 id: id.to_string(),
                 project: self.project.clone(),
                 secret_hash: hash.to_hex(),
+                expires_at: None,
                 permissions: vec![PermissionEntry {
                     operations: operations.to_vec(),
                     topics: "#".into(),
@@ -293,7 +294,7 @@ mod tests {
             assert_eq!(catalogue.projects[0].spread, 1);
             let catalogue = catalogue.compile(config.shards).unwrap();
             let hasher = KeyHasher::new(config.secret_bytes());
-            catalogue.authenticate(&hasher, &identity.key).unwrap();
+            catalogue.authenticate(&hasher, &identity.key, 0).unwrap();
         }
         assert!(
             Layout::prepare(folder.path(), &args(3)).is_err(),

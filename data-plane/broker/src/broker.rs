@@ -79,12 +79,21 @@ impl Broker {
         &self.cursors
     }
 
-    /// Checks an API key.
+    /// Checks an API key at a time, in milliseconds since the Unix epoch.
     ///
     /// # Errors
     /// `unauthenticated` when it is not valid.
-    pub fn authenticate(&self, credential: &str) -> Result<Principal> {
-        self.catalogue.load().authenticate(&self.keys, credential)
+    pub fn authenticate(&self, credential: &str, now_ms: u64) -> Result<Principal> {
+        let catalogue = self.catalogue.load();
+        catalogue.authenticate(&self.keys, credential, now_ms)
+    }
+
+    /// What a principal is now, by the catalogue in force.
+    ///
+    /// # Errors
+    /// `unauthenticated` when its key is no longer valid.
+    pub fn recheck(&self, principal: &Principal, now_ms: u64) -> Result<Principal> {
+        self.catalogue.load().recheck(principal, now_ms)
     }
 
     /// All shards.

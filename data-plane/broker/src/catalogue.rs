@@ -83,6 +83,8 @@ pub struct ApiKey {
     pub secret_hash: SecretHash,
     /// What it allows.
     pub permissions: Arc<Permissions>,
+    /// When it opens nothing any more, in milliseconds since the Unix epoch.
+    pub expires_at_ms: Option<u64>,
 }
 
 /// What a credential may do to a topic.
@@ -238,6 +240,10 @@ pub struct Principal {
     pub project: Arc<Project>,
     /// What it allows.
     pub permissions: Arc<Permissions>,
+    /// Until when, in milliseconds since the Unix epoch.
+    pub expires_at_ms: Option<u64>,
+    /// Tells the key from one that was given the same id and another secret since.
+    secret_hash: SecretHash,
 }
 
 impl Principal {
@@ -292,12 +298,16 @@ impl Catalogue {
         self.projects.values()
     }
 
-    /// Checks an API key.
+    /// Checks an API key at a time, in milliseconds since the Unix epoch.
     ///
     /// # Errors
     /// `unauthenticated`, the same for every way in which a key can be wrong.
-    pub fn authenticate(&self, hasher: &KeyHasher, credential: &str) -> Result<Principal> {
-        let unknown = || Refusal::new(ErrorCode::Unauthenticated, "the credential is not valid");
+    pub fn authenticate(
+        &self,
+        hasher: &KeyHasher,
+        credential: &str,
+        now_ms: u64,
+    ) -> Result<Principal> {
         if credential.len() > CREDENTIAL_BYTES_MAX {
             return Err(unknown());
         }
@@ -309,18 +319,39 @@ impl Catalogue {
             .parse()
             .map_err(|_| unknown())?;
         // Hash first: an unknown id takes as long as a wrong secret.
-        let hash = hasher.hash(secret);
+        self.principal(id, hasher.hash(secret), now_ms)
+    }
+
+    /// What a principal is now.
+    ///
+    /// # Errors
+    /// `unauthenticated` when its key was revoked, was given another secret or has expired.
+    pub fn recheck(&self, principal: &Principal, now_ms: u64) -> Result<Principal> {
+        self.principal(principal.key, principal.secret_hash, now_ms)
+    }
+
+    fn principal(&self, id: KeyId, secret_hash: SecretHash, now_ms: u64) -> Result<Principal> {
         let key = self.keys.get(&id).ok_or_else(unknown)?;
-        if !bool::from(key.secret_hash.0.ct_eq(&hash.0)) {
+        if !bool::from(key.secret_hash.0.ct_eq(&secret_hash.0)) {
             return Err(unknown());
+        }
+        if key.expires_at_ms.is_some_and(|end| end <= now_ms) {
+            let message = "the credential has expired";
+            return Err(Refusal::new(ErrorCode::Unauthenticated, message));
         }
         let project = self.projects.get(&key.project).ok_or_else(unknown)?;
         Ok(Principal {
             key: id,
             project: project.clone(),
             permissions: key.permissions.clone(),
+            expires_at_ms: key.expires_at_ms,
+            secret_hash,
         })
     }
+}
+
+fn unknown() -> Refusal {
+    Refusal::new(ErrorCode::Unauthenticated, "the credential is not valid")
 }
 
 impl Project {
@@ -393,6 +424,7 @@ mod tests {
             project,
             secret_hash,
             permissions: Arc::new(permissions),
+            expires_at_ms: Some(10),
         };
         let tenant = TenantId::generate();
         let project = Project::new(project, tenant, "p", vec![ShardId(0)]);
@@ -402,7 +434,7 @@ mod tests {
     #[test]
     fn a_key_opens_its_project_and_nothing_else_does() {
         let (catalogue, hasher, text) = catalogue();
-        let principal = catalogue.authenticate(&hasher, &text).unwrap();
+        let principal = catalogue.authenticate(&hasher, &text, 9).unwrap();
         let inside = TopicName::try_from("a/b").unwrap();
         let outside = TopicName::try_from("b").unwrap();
         assert!(principal.require(Operation::Publish, &inside).is_ok());
@@ -411,20 +443,40 @@ mod tests {
 
         let mut wrong = text.clone();
         wrong.pop();
-        let refusal = catalogue.authenticate(&hasher, &wrong).unwrap_err();
+        let refusal = catalogue.authenticate(&hasher, &wrong, 9).unwrap_err();
         let unknown = format!("hw_{}_x", "0".repeat(32));
         for other in ["", "hw_", "hw__", "Bearer x", &unknown, &text[3..]] {
             assert_eq!(
-                catalogue.authenticate(&hasher, other).unwrap_err(),
+                catalogue.authenticate(&hasher, other, 9).unwrap_err(),
                 refusal,
                 "{other}"
             );
         }
         let elsewhere = KeyHasher::new(b"another secret");
         assert_eq!(
-            catalogue.authenticate(&elsewhere, &text).unwrap_err(),
+            catalogue.authenticate(&elsewhere, &text, 9).unwrap_err(),
             refusal
         );
+    }
+
+    #[test]
+    fn a_principal_is_what_its_key_is_now() {
+        let (mut catalogue, hasher, text) = catalogue();
+        let refused = catalogue.authenticate(&hasher, &text, 10).unwrap_err();
+        assert_eq!(refused.message(), "the credential has expired");
+        let principal = catalogue.authenticate(&hasher, &text, 0).unwrap();
+        assert_eq!(principal.expires_at_ms, Some(10));
+        assert!(catalogue.recheck(&principal, 9).is_ok());
+        assert_eq!(catalogue.recheck(&principal, 10).unwrap_err(), refused);
+        let key = catalogue.keys.get_mut(&principal.key).unwrap();
+        key.expires_at_ms = None;
+        let later = catalogue.recheck(&principal, u64::MAX).unwrap();
+        assert_eq!(later.expires_at_ms, None);
+        let key = catalogue.keys.get_mut(&principal.key).unwrap();
+        key.secret_hash = hasher.hash("another");
+        let revoked = catalogue.recheck(&principal, 0).unwrap_err();
+        catalogue.keys.clear();
+        assert_eq!(catalogue.recheck(&principal, 0).unwrap_err(), revoked);
     }
 
     #[test]

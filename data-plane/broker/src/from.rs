@@ -55,7 +55,7 @@ impl From {
 
 /// Milliseconds since the Unix epoch, from digits or from an RFC 3339 date-time (section 5.6).
 /// Times before the epoch are the epoch.
-fn parse_time_ms(text: &str) -> Option<u64> {
+pub fn parse_time_ms(text: &str) -> Option<u64> {
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         return text.parse().ok();
     }

@@ -88,6 +88,7 @@ impl Gateway {
             options,
             metrics: Metrics::default(),
             room: NodeRoom::default(),
+            streams: sse::Streams::default(),
             reconnects: AtomicU64::new(0),
         };
         Gateway {
@@ -152,6 +153,7 @@ pub struct Door {
     pub(crate) sampling: Sampling,
     pub(crate) metrics: Metrics,
     pub(crate) room: NodeRoom,
+    pub(crate) streams: sse::Streams,
     reconnects: AtomicU64,
 }
 

@@ -37,13 +37,13 @@ use tonic_web::GrpcWebLayer;
 
 use self::{status::to_status, until_draining::until_draining};
 use crate::{
-    authenticate::Session,
     deliver::proto,
     gateway::Door,
     metrics::Protocol,
     publish::publish_one,
     read::{self, PageRequest},
     serve::Connection,
+    session::Session,
 };
 
 /// The routes of all gRPC services.
@@ -178,7 +178,7 @@ impl Highwater for Service {
     }
 
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Frame>, Status> {
-        let session = Session::open(&self.door.broker, request.metadata().as_ref());
+        let session = Session::open(&self.door, request.metadata().as_ref());
         let mut session = session.map_err(|refusal| self.refuse(refusal))?;
         let stop = Connection::of(request.extensions()).draining;
         let request = request.into_inner();

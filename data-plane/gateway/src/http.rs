@@ -25,7 +25,7 @@ use highwater_broker::{Refusal, Result, catalogue::Principal};
 use highwater_proto::{ErrorCode, names::TopicName};
 use tower_http::compression::CompressionLayer;
 
-use crate::{authenticate::authenticate, gateway::Door, grpc, metrics::Protocol};
+use crate::{authenticate, gateway::Door, grpc, metrics::Protocol};
 
 use problem::Problem;
 
@@ -70,7 +70,7 @@ fn refuse(door: &Door, refusal: Refusal) -> Response {
 }
 
 fn principal(door: &Door, headers: &HeaderMap) -> Result<Principal> {
-    authenticate(&door.broker, headers)
+    authenticate::principal(door, headers)
 }
 
 /// The topic named by the path.

@@ -14,7 +14,7 @@
 //! [`publish`] and every record that leaves through [`deliver`]; every task is started by [`task`]; time
 //! comes from the clock that was passed in.
 //!
-//! Reading order: `gateway.rs`, `publish.rs`, `reader.rs`, `deliver.rs`, `read.rs`, `authenticate.rs`, then
+//! Reading order: `gateway.rs`, `publish.rs`, `reader.rs`, `deliver.rs`, `read.rs`, `authenticate.rs`, `session.rs`, then
 //! `http.rs`, `sse.rs`, `websocket.rs` and `grpc.rs`, then `serve.rs`.
 
 pub mod authenticate;
@@ -30,6 +30,7 @@ pub mod reader;
 mod receiving;
 mod sampling;
 pub mod serve;
+pub mod session;
 mod sse;
 pub mod task;
 mod websocket;

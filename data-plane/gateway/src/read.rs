@@ -15,7 +15,7 @@ use highwater_proto::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{authenticate::Session, deliver, gateway::Door, metrics::Protocol};
+use crate::{deliver, gateway::Door, metrics::Protocol, session::Session};
 
 /// What to read.
 pub struct PageRequest {
@@ -120,7 +120,7 @@ pub async fn read_page(
                 biased;
                 () = stop.cancelled() => break,
                 () = session.changed() => {
-                    require_all(session.refresh(&door.broker)?, &filters)?;
+                    require_all(session.refresh(door)?, &filters)?;
                 }
                 () = &mut over => break,
                 delivery = subscription.next(left, &*clock) => {

@@ -5,6 +5,7 @@
 //! browser that reconnects sends it as `Last-Event-ID`, and goes on from there on whichever node.
 
 mod event;
+mod streams;
 
 use std::sync::Arc;
 
@@ -18,16 +19,17 @@ use axum::{
         header::{CACHE_CONTROL, CONTENT_TYPE},
     },
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use bytes::Bytes;
 use futures_util::Stream;
-use highwater_broker::{Result, from::From, segment::Encoding, subscription::Delivery};
+use highwater_broker::{
+    Result, catalogue::Principal, from::From, segment::Encoding, subscription::Delivery,
+};
 use highwater_proto::limits::RESPONSE_BYTES_MAX;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    authenticate::Session,
     deliver,
     gateway::Door,
     http::{
@@ -40,18 +42,23 @@ use crate::{
     read,
     reader::{Credit, Reader},
     serve::Connection,
+    session::Session,
 };
 
 pub use event::{put_payload, put_record};
+pub(crate) use streams::Streams;
+
+use streams::Place;
 
 /// How long a client waits before it reconnects, at least; up to twice this, so that not all of a
 /// node's clients come back in one moment.
 const RETRY_MS: u64 = 1_000;
 
-/// The route of event streams.
+/// The routes of event streams.
 pub(crate) fn router(door: &Arc<Door>) -> Router {
     Router::new()
         .route("/v1/sse", get(subscribe))
+        .route("/v1/sse/{stream}/auth", post(streams::renew))
         .with_state(door.clone())
 }
 
@@ -84,6 +91,7 @@ struct Subscriber {
     session: Session,
     reader: Reader,
     encoding: Encoding,
+    place: Place,
 }
 
 impl Subscriber {
@@ -94,7 +102,7 @@ impl Subscriber {
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Result<Subscriber> {
-        let session = Session::open(&door.broker, headers)?;
+        let session = Session::open(&door, headers)?;
         let mut parameters = Parameters::of(uri)?;
         let filters = read::parse_filters(&parameters.all("topic"))?;
         let from = parameters.one("from")?.unwrap_or_default();
@@ -109,6 +117,7 @@ impl Subscriber {
             None => read::parse_from(&from, From::Latest)?,
         };
         let principal = session.principal();
+        let place = Place::take(door.clone(), principal.project.id, filters.clone());
         let source = (filters, from);
         let unlimited = Credit::new(0, 0);
         let reader = Reader::open(&door, Protocol::Sse, principal, source, unlimited).await?;
@@ -118,6 +127,7 @@ impl Subscriber {
             session,
             reader,
             encoding,
+            place,
         })
     }
 
@@ -125,7 +135,7 @@ impl Subscriber {
     fn stream(mut self) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send {
         stream! {
             let retry_ms = RETRY_MS + self.door.reconnect_after_ms().min(RETRY_MS);
-            yield Ok(event::subscribed(&self.reader.cursor(), retry_ms));
+            yield Ok(event::subscribed(&self.reader.cursor(), &self.place.address(), retry_ms));
             loop {
                 match self.step().await {
                     Step::Events(events) => {
@@ -142,17 +152,19 @@ impl Subscriber {
         }
     }
 
-    /// Waits for what comes first: records, a changed catalogue, a time of silence or the end.
+    /// Waits for what comes first: records, a changed credential, a time of silence or the end.
     async fn step(&mut self) -> Step {
         tokio::select! {
             biased;
             () = self.draining.cancelled() => {
                 Step::End(event::draining(self.door.reconnect_after_ms()))
             }
-            () = self.session.changed() => match self.recheck() {
-                Ok(()) => Step::Events(Vec::new()),
-                Err(refusal) => self.refuse(&refusal),
-            },
+            principal = self.place.renewed() => self.quietly(|stream| stream.renew(&principal)),
+            () = self.session.changed() => self.quietly(Subscriber::recheck),
+            () = self.session.expiring() => {
+                let expires_at_ms = self.session.warn();
+                Step::Events(vec![event::auth_expiring(expires_at_ms, &self.place.address())])
+            }
             delivery = self.reader.next(&self.door) => match delivery {
                 Ok(delivery) => Step::Events(self.events(&delivery)),
                 Err(refusal) => self.refuse(&refusal),
@@ -163,9 +175,24 @@ impl Subscriber {
         }
     }
 
+    /// Does what the client sees nothing of, unless it ends the stream.
+    fn quietly(&mut self, change: impl FnOnce(&mut Subscriber) -> Result<()>) -> Step {
+        match change(self) {
+            Ok(()) => Step::Events(Vec::new()),
+            Err(refusal) => self.refuse(&refusal),
+        }
+    }
+
+    fn renew(&mut self, principal: &Principal) -> Result<()> {
+        // One that is good no longer changes nothing: what there was may still be.
+        if self.session.renew(&self.door, principal).is_ok() {
+            self.reader.recheck(self.session.principal())?;
+        }
+        Ok(())
+    }
+
     fn recheck(&mut self) -> Result<()> {
-        self.reader
-            .recheck(self.session.refresh(&self.door.broker)?)
+        self.reader.recheck(self.session.refresh(&self.door)?)
     }
 
     fn events(&self, delivery: &Delivery) -> Vec<Bytes> {

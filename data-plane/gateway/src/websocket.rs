@@ -43,7 +43,6 @@ use hyper::ext::Protocol as ExtendedProtocol;
 use hyper_util::rt::TokioIo;
 
 use crate::{
-    authenticate::Session,
     gateway::Door,
     http::{
         problem::{self, Problem},
@@ -51,6 +50,7 @@ use crate::{
     },
     metrics::Protocol,
     serve::Connection,
+    session::Session,
 };
 
 use client::Client;
@@ -165,9 +165,7 @@ fn credential(door: &Door, request: &Request) -> Result<Option<Session>> {
     Parameters::of(request.uri())?.end()?;
     let headers = request.headers();
     let has_one = headers.contains_key(AUTHORIZATION);
-    has_one
-        .then(|| Session::open(&door.broker, headers))
-        .transpose()
+    has_one.then(|| Session::open(door, headers)).transpose()
 }
 
 /// The answer to a request that opens no WebSocket (RFC 6455, section 4.2.2).

@@ -15,7 +15,7 @@ use highwater_broker::catalogue::{
     ApiKey, Catalogue, Operation, Permissions, Policy, Project, Retention, SecretHash,
     place_project,
 };
-use highwater_broker::{handle::TopicPolicy, system};
+use highwater_broker::{from::parse_time_ms, handle::TopicPolicy, system};
 use highwater_proto::{
     ids::{KeyId, ProjectId, ShardId, TenantId},
     limits::{FEED_SHARDS_MAX, PAYLOAD_BYTES_MAX},
@@ -104,6 +104,10 @@ pub struct KeyEntry {
     pub project: String,
     /// Keyed hash of the secret, as `highwater key` prints it.
     pub secret_hash: String,
+    /// When it opens nothing any more: an RFC 3339 time, or milliseconds since the Unix epoch. Without it
+    /// the key is good until it is taken out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
     /// What it allows.
     pub permissions: Vec<PermissionEntry>,
 }
@@ -240,6 +244,10 @@ impl KeyEntry {
         }
         let hash = SecretHash::from_hex(&self.secret_hash);
         let hash = hash.ok_or_else(|| at("secret_hash: 64 hexadecimal digits".into()))?;
+        let expires_at_ms = self.expires_at.as_deref().map(|time| {
+            let wrong = || at("expires_at: an RFC 3339 time, or milliseconds".into());
+            parse_time_ms(time).ok_or_else(wrong)
+        });
         let grants = self.permissions.iter().map(PermissionEntry::compile);
         let grants: Vec<_> = grants.collect::<Result<_, _>>().map_err(at)?;
         Ok(ApiKey {
@@ -247,6 +255,7 @@ impl KeyEntry {
             project,
             secret_hash: hash,
             permissions: Arc::new(Permissions::new(grants)),
+            expires_at_ms: expires_at_ms.transpose()?,
         })
     }
 }

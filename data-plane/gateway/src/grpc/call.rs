@@ -17,7 +17,7 @@ use super::{
     incoming::Incoming,
     status::{to_status, unreadable},
 };
-use crate::{authenticate::authenticate, gateway::Door, metrics::Protocol, serve::Connection};
+use crate::{authenticate::principal, gateway::Door, metrics::Protocol, serve::Connection};
 
 /// Calls whose clients may send messages for as long as they like. They see to their deadlines.
 const STREAMS: [&str; 3] = ["PublishStream", "ServerReflectionInfo", "Subscribe"];
@@ -28,7 +28,7 @@ pub async fn authenticated(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match authenticate(&door.broker, request.headers()) {
+    match principal(&door, request.headers()) {
         Ok(principal) => {
             request.extensions_mut().insert(principal);
             next.run(request).await

@@ -28,11 +28,11 @@ use super::{
     status::{to_message, to_status, unreadable},
 };
 use crate::{
-    authenticate::Session,
     gateway::Door,
     metrics::Protocol,
     publish::{Pending, prepare},
     serve::Connection,
+    session::Session,
 };
 
 pub type Outcomes = Pin<Box<dyn Stream<Item = Result<PublishStreamResponse, Status>> + Send>>;
@@ -42,7 +42,7 @@ pub fn open(
     door: Arc<Door>,
     request: Request<Streaming<PublishStreamRequest>>,
 ) -> Result<Outcomes> {
-    let session = Session::open(&door.broker, request.metadata().as_ref())?;
+    let session = Session::open(&door, request.metadata().as_ref())?;
     let deadline = Deadline::of(request.metadata());
     let draining = Connection::of(request.extensions()).draining;
     let publisher = Publisher {
@@ -101,7 +101,7 @@ impl Publisher {
                     // What was not taken yet is the publisher's to send elsewhere.
                     () = draining.cancelled(), if taking => taking = false,
                     () = session.changed(), if taking => {
-                        if let Err(refusal) = session.refresh(&door.broker) {
+                        if let Err(refusal) = session.refresh(&door) {
                             break Some(refuse(&door, &refusal));
                         }
                     }
@@ -115,7 +115,7 @@ impl Publisher {
                                     broken = Some(refusal);
                                 }
                             }
-                            match session.refresh(&door.broker) {
+                            match session.refresh(&door) {
                                 Ok(who) => sending.set(send(&door, who.clone(), publishes).fuse()),
                                 Err(refusal) => break Some(refuse(&door, &refusal)),
                             }

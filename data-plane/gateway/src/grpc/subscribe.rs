@@ -7,7 +7,7 @@ use highwater_broker::{Refusal, Result, from::From};
 use highwater_proto::{
     ErrorCode,
     client::{
-        Draining, SubscribeRequest, SubscribeResponse, Subscribed,
+        AuthExpiring, Draining, SubscribeRequest, SubscribeResponse, Subscribed,
         subscribe_request::{Request as Kind, Start},
     },
     frame::Frame,
@@ -20,20 +20,20 @@ use super::{
     status::{to_status, unreadable},
 };
 use crate::{
-    authenticate::Session,
     deliver::proto,
     gateway::Door,
     metrics::Protocol,
     read,
     reader::{Credit, Reader},
     serve::Connection,
+    session::Session,
 };
 
 pub type Deliveries = Pin<Box<dyn Stream<Item = Result<Frame, Status>> + Send>>;
 
 /// Opens the stream. Everything after the credential is answered within it.
 pub fn open(door: Arc<Door>, request: Request<Streaming<SubscribeRequest>>) -> Result<Deliveries> {
-    let session = Session::open(&door.broker, request.metadata().as_ref())?;
+    let session = Session::open(&door, request.metadata().as_ref())?;
     let deadline = Deadline::of(request.metadata());
     let draining = Connection::of(request.extensions()).draining;
     let requests = request.into_inner();
@@ -121,7 +121,7 @@ impl Subscriber {
         let filters = read::parse_filters(&topics)?;
         let from = read::parse_from(&from, From::Latest)?;
         let credit = credit.unwrap_or_default();
-        let principal = self.session.refresh(&self.door.broker)?;
+        let principal = self.session.refresh(&self.door)?;
         let credit = Credit::new(credit.messages, credit.bytes);
         Reader::open(
             &self.door,
@@ -133,18 +133,23 @@ impl Subscriber {
         .await
     }
 
-    /// Waits for what comes first: records, more credit, a changed catalogue or the end.
+    /// Waits for what comes first: records, more from the client, a changed credential or the end.
     async fn step(&mut self, reader: &mut Reader) -> Result<Step> {
         tokio::select! {
             biased;
             () = self.draining.cancelled() => Ok(Step::Drain),
             () = self.session.changed() => {
-                reader.recheck(self.session.refresh(&self.door.broker)?)?;
+                reader.recheck(self.session.refresh(&self.door)?)?;
                 Ok(Step::Frames(Vec::new()))
             }
+            () = self.session.expiring() => Ok(Step::Frames(vec![expiring(self.session.warn())])),
             request = receive(&mut self.requests) => {
                 match request?.and_then(|r| r.request) {
                     Some(Kind::Flow(flow)) => reader.add_credit(flow.messages, flow.bytes),
+                    Some(Kind::Auth(auth)) => {
+                        self.session.replace(&self.door, &auth.credential)?;
+                        reader.recheck(self.session.principal())?;
+                    }
                     Some(Kind::Start(_)) => {
                         let message = "a stream carries one subscription";
                         return Err(Refusal::new(ErrorCode::InvalidRequest, message));
@@ -193,6 +198,13 @@ fn receipt(reader: &Reader) -> Frame {
         subscribed: Some(Subscribed {
             cursor: reader.cursor(),
         }),
+        ..Default::default()
+    })
+}
+
+fn expiring(expires_at_ms: u64) -> Frame {
+    Frame::encode(&SubscribeResponse {
+        auth_expiring: Some(AuthExpiring { expires_at_ms }),
         ..Default::default()
     })
 }

@@ -26,13 +26,13 @@ use super::{
     refuse, topic,
 };
 use crate::{
-    authenticate::Session,
     deliver,
     gateway::Door,
     json::{self, GapBody},
     metrics::Protocol,
     read::{self, PageRequest},
     serve::Connection,
+    session::Session,
 };
 
 /// What follows the records of a page: what was lost before or among them, and where the next begins.
@@ -74,7 +74,7 @@ async fn respond(
     filters: impl FnOnce(&mut Parameters) -> Result<Vec<TopicFilter>>,
 ) -> Response {
     let page = async {
-        let mut session = Session::open(&door.broker, headers)?;
+        let mut session = Session::open(door, headers)?;
         let mut parameters = Parameters::of(uri)?;
         let filters = filters(&mut parameters)?;
         let request = page_request(filters, parameters)?;

@@ -32,17 +32,27 @@ pub fn put_payload(record: &RecordParts<'_>, buf: &mut BytesMut) {
     buf.put_u8(b'\n');
 }
 
-/// The receipt, and how long to wait before a reconnection.
-pub fn subscribed(cursor: &str, retry_ms: u64) -> Bytes {
+/// The receipt, with where the credential is renewed, and how long to wait before a reconnection.
+pub fn subscribed(cursor: &str, refresh: &str, retry_ms: u64) -> Bytes {
     let mut buf = BytesMut::new();
     put_line("retry", &retry_ms.to_string(), &mut buf);
     put_line("id", cursor, &mut buf);
-    named("subscribed", &json!({ "cursor": cursor }), buf)
+    named(
+        "subscribed",
+        &json!({ "cursor": cursor, "refresh": refresh }),
+        buf,
+    )
 }
 
 /// Data that was asked for and is gone.
 pub fn gap(gap: &GapBody<'_>) -> Bytes {
     named("gap", gap, BytesMut::new())
+}
+
+/// The credential is good until then, unless it is renewed there.
+pub fn auth_expiring(expires_at_ms: u64, refresh: &str) -> Bytes {
+    let warning = json!({ "expires_at_ms": expires_at_ms, "refresh": refresh });
+    named("auth-expiring", &warning, BytesMut::new())
 }
 
 /// Why the stream ends. A client that reconnects is answered with the same, and a status.

@@ -42,12 +42,12 @@ use super::{
     outbox::Outbox,
 };
 use crate::{
-    authenticate::Session,
     gateway::Door,
     metrics::Protocol,
     publish::{Pending, prepare},
     read,
     reader::{Credit, Reader},
+    session::Session,
 };
 
 /// Room to read into. An idle connection holds this much.
@@ -75,7 +75,8 @@ type Answered = (Vec<Id>, Vec<Result<PublishResult>>);
 /// What happened next.
 enum Step<'a> {
     Draining,
-    CatalogueChanged,
+    SessionChanged,
+    Expiring,
     Read(usize),
     Written,
     Sent(Vec<Id>, Pending<'a>),
@@ -136,7 +137,8 @@ impl Client {
             let step = tokio::select! {
                 biased;
                 () = draining.cancelled(), if is_open && !connection.is_draining => Step::Draining,
-                () = changed(connection.session.as_ref()), if is_open => Step::CatalogueChanged,
+                () = changed(connection.session.as_ref()), if is_open => Step::SessionChanged,
+                () = expiring(connection.session.as_ref()), if is_open => Step::Expiring,
                 written = connection.out.write_some(&mut writing), if connection.out.is_pending() => {
                     written?;
                     Step::Written
@@ -153,7 +155,8 @@ impl Client {
             };
             match step {
                 Step::Draining => connection.drain(),
-                Step::CatalogueChanged => connection.recheck(),
+                Step::SessionChanged => connection.recheck(),
+                Step::Expiring => connection.warn(),
                 Step::Read(0) | Step::GivenUp => break,
                 Step::Read(_) => connection.moved = Instant::now(),
                 Step::Written => {
@@ -303,12 +306,7 @@ impl Connection {
         };
         match request {
             Request::Auth { credential } => {
-                let fresh = Session::of(&self.door.broker, &credential)?;
-                if fresh.principal().project.id != session.principal().project.id {
-                    let message = "the credential is of another project; open a connection for it";
-                    return Err(Refusal::new(ErrorCode::Forbidden, message));
-                }
-                *session = fresh;
+                session.replace(&self.door, &credential)?;
                 self.recheck_subscriptions();
                 self.reply(id, Reply::Authenticated);
             }
@@ -348,7 +346,7 @@ impl Connection {
     /// The first request of a connection that was opened without a credential.
     fn greet(&mut self, id: &Id, request: Request) -> Result<()> {
         let session = match request {
-            Request::Auth { credential } => Session::of(&self.door.broker, &credential),
+            Request::Auth { credential } => Session::of(&self.door, &credential),
             _ => {
                 let message = "the first message of a connection without a credential is `auth`";
                 Err(Refusal::new(ErrorCode::Unauthenticated, message))
@@ -421,9 +419,17 @@ impl Connection {
         let Some(session) = &mut self.session else {
             return;
         };
-        match session.refresh(&self.door.broker) {
+        match session.refresh(&self.door) {
             Ok(_) => self.recheck_subscriptions(),
             Err(refusal) => self.end(&Id::default(), &refusal),
+        }
+    }
+
+    /// Tells that the credential's time will soon be over, and `auth` is due.
+    fn warn(&mut self) {
+        if let Some(session) = &mut self.session {
+            let expires_at_ms = session.warn();
+            self.reply(&Id::default(), Reply::AuthExpiring { expires_at_ms });
         }
     }
 
@@ -565,6 +571,13 @@ async fn send(
 async fn changed(session: Option<&Session>) {
     match session {
         Some(session) => session.changed().await,
+        None => pending().await,
+    }
+}
+
+async fn expiring(session: Option<&Session>) {
+    match session {
+        Some(session) => session.expiring().await,
         None => pending().await,
     }
 }

@@ -70,6 +70,10 @@ pub enum Reply<'a> {
     Draining {
         reconnect_after_ms: u64,
     },
+    /// The credential is good until then.
+    AuthExpiring {
+        expires_at_ms: u64,
+    },
     Pong,
 }
 

@@ -191,6 +191,10 @@ pub fn encode(id: &Id, reply: Reply<'_>, buf: &mut BytesMut) {
             let body = json!({ "reconnect_after_ms": reconnect_after_ms });
             put("draining", "id", id, &body, buf);
         }
+        Reply::AuthExpiring { expires_at_ms } => {
+            let body = json!({ "expires_at_ms": expires_at_ms });
+            put("auth_expiring", "id", id, &body, buf);
+        }
         Reply::Pong => put("pong", "id", id, &json!({}), buf),
     }
 }

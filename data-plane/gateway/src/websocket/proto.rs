@@ -6,7 +6,7 @@ use highwater_broker::{
 };
 use highwater_proto::{
     client::{
-        Draining, SocketRequest, SocketResponse, SubscribeResponse, Subscribed,
+        AuthExpiring, Draining, SocketRequest, SocketResponse, SubscribeResponse, Subscribed,
         socket_request::Request as Kind,
         socket_response::{Authenticated, Hello, Pong, Response},
     },
@@ -86,6 +86,9 @@ pub fn encode(id: &Id, reply: Reply<'_>, buf: &mut BytesMut) {
         Reply::Refused(refusal) => Response::Error(to_message(refusal)),
         Reply::Draining { reconnect_after_ms } => {
             Response::Draining(Draining { reconnect_after_ms })
+        }
+        Reply::AuthExpiring { expires_at_ms } => {
+            Response::AuthExpiring(AuthExpiring { expires_at_ms })
         }
         Reply::Pong => Response::Pong(Pong {}),
     };

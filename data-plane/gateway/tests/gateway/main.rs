@@ -1,10 +1,3 @@
 //! The gateway over real sockets and a made-up shard: what the wire contract says, line by line.
 
-mod fields;
-mod grpc;
-mod http;
-mod port;
-mod retained;
-mod sse;
-mod stage;
-mod websocket;
+mod expiry;

@@ -2,3 +2,5 @@
 
 pub mod events;
 mod stream;
+
+pub use events::Events;

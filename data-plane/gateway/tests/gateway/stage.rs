@@ -1,6 +1,10 @@
 //! A gateway on a port of its own, its shards, and the keys to it.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use highwater_broker::{
     Broker,
@@ -9,7 +13,7 @@ use highwater_broker::{
     handle::TopicPolicy,
     tail::Tail,
 };
-use highwater_gateway::{Gateway, Options};
+use highwater_gateway::{Clock, Gateway, Options};
 use highwater_proto::{
     client::highwater_client::HighwaterClient,
     ids::{KeyId, ProjectId, ShardId, TenantId},
@@ -30,6 +34,7 @@ pub struct Stage {
     pub shards: Vec<FakeShard>,
     pub broker: Arc<Broker>,
     pub gateway: Gateway,
+    pub clock: Clock,
     pub project: Project,
     pub stranger: Project,
     pub shutdown: CancellationToken,
@@ -49,12 +54,27 @@ impl Stage {
         Stage::with(1, Options::default(), None).await
     }
 
+    /// A stage whose clock runs, for what happens at a time.
+    pub async fn ticking() -> Stage {
+        let begun = Instant::now();
+        let clock = Arc::new(move || 1_000_000 + begun.elapsed().as_millis() as u64);
+        Stage::of(clock, 1, Options::default(), None).await
+    }
+
     pub async fn with(
         shards: u32,
         options: Options,
         tls: Option<Arc<rustls::ServerConfig>>,
     ) -> Stage {
-        let clock: highwater_gateway::Clock = Arc::new(|| 1_000_000);
+        Stage::of(Arc::new(|| 1_000_000), shards, options, tls).await
+    }
+
+    async fn of(
+        clock: Clock,
+        shards: u32,
+        options: Options,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> Stage {
         let mut running = JoinSet::new();
         let shards: Vec<FakeShard> = (0..shards)
             .map(|id| {
@@ -89,7 +109,7 @@ impl Stage {
         let catalogue = Catalogue::new([project.clone(), stranger.clone()], keys.clone());
         let handles = shards.iter().map(|s| s.handle().clone()).collect();
         let broker = Arc::new(Broker::new(SECRET, catalogue, handles));
-        let gateway = Gateway::new(broker.clone(), clock, options);
+        let gateway = Gateway::new(broker.clone(), clock.clone(), options);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
@@ -103,6 +123,7 @@ impl Stage {
             shards,
             broker,
             gateway,
+            clock,
             project,
             stranger,
             shutdown,
@@ -114,6 +135,16 @@ impl Stage {
             http: reqwest::Client::builder().no_gzip().build().unwrap(),
             running,
         }
+    }
+
+    /// Lets the key that may do everything expire after a time, and gives that moment.
+    pub fn expire_key_in(&self, ms: u64) -> u64 {
+        let end_ms = (self.clock)() + ms;
+        let mut keys = self.keys.clone();
+        keys[0].expires_at_ms = Some(end_ms);
+        let projects = [self.project.clone(), self.stranger.clone()];
+        self.broker.set_catalogue(Catalogue::new(projects, keys));
+        end_ms
     }
 
     /// Takes the keys of our project away.
@@ -201,6 +232,7 @@ fn make_key(project: ProjectId, permissions: Permissions) -> (String, ApiKey) {
         project,
         secret_hash,
         permissions: Arc::new(permissions),
+        expires_at_ms: None,
     };
     (text, key)
 }

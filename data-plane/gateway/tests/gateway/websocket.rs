@@ -4,3 +4,5 @@ mod handshake;
 mod lifetime;
 pub mod peer;
 mod talk;
+
+pub use peer::{Peer, refused_with, request, with_key};

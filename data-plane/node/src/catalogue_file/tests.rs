@@ -31,6 +31,7 @@ retention_ms = 60000
 id = "{KEY}"
 project = "{PROJECT}"
 secret_hash = "{secret_hash}"
+expires_at = "2026-12-01T00:00:00Z"
 permissions = [{{ operations = ["publish", "subscribe"], topics = "prices/#" }}]
 "##
     )
@@ -49,7 +50,7 @@ fn a_key_opens_its_project_and_nothing_else() {
     let hasher = KeyHasher::new(b"cluster secret");
     let (key, hash) = hasher.make_key(KEY.parse().unwrap(), &[7; 32]);
     let catalogue = compile(&text(&hash.to_hex())).unwrap();
-    let principal = catalogue.authenticate(&hasher, &key).unwrap();
+    let principal = catalogue.authenticate(&hasher, &key, 0).unwrap();
     assert_eq!(principal.project.id.to_string(), PROJECT);
     assert_eq!(principal.project.shards.len(), 2);
     let (inside, outside) = ("prices/eu", "orders/eu");
@@ -72,8 +73,9 @@ fn a_key_opens_its_project_and_nothing_else() {
     let policy = principal.project.policy(&topic(inside));
     assert!(policy.topic.last_value);
     assert_eq!(policy.retention.age_ms, Some(60_000));
+    assert_eq!(principal.expires_at_ms, Some(1_796_083_200_000));
     let other = KeyHasher::new(b"another secret");
-    assert!(catalogue.authenticate(&other, &key).is_err());
+    assert!(catalogue.authenticate(&other, &key, 0).is_err());
 }
 
 #[test]
@@ -89,6 +91,7 @@ fn errors_name_the_entry() {
             "filter `prices#`",
         ),
         ("\"subscribe\"", "\"read\"", "`read` is not publish"),
+        ("\"2026-12-01T00:00:00Z\"", "\"soon\"", "expires_at: an RFC"),
         ("secret_hash = \"0", "secret_hash = \"", "secret_hash: 64"),
         (
             &format!("id = \"{TENANT}\""),

@@ -25,6 +25,8 @@ pub struct Events {
     /// The last `retry` field.
     pub retry_ms: Option<u64>,
     pub comments: usize,
+    /// Where the credential is renewed.
+    pub refresh: String,
 }
 
 impl Events {
@@ -47,10 +49,15 @@ impl Events {
             id: String::new(),
             retry_ms: None,
             comments: 0,
+            refresh: String::new(),
         };
         let receipt = events.next().await.unwrap();
         assert_eq!(receipt.name, "subscribed");
         assert_eq!(receipt.json()["cursor"], receipt.id.as_str());
+        receipt.json()["refresh"]
+            .as_str()
+            .unwrap()
+            .clone_into(&mut events.refresh);
         events
     }
 

@@ -3,18 +3,10 @@
 use http::StatusCode;
 use reqwest::Method;
 use serde_json::json;
-use tokio_tungstenite::{connect_async, tungstenite::Error};
+use tokio_tungstenite::connect_async;
 
-use super::peer::{Peer, request, with_key};
+use super::peer::{Peer, refused_with, request, with_key};
 use crate::stage::{Stage, within};
-
-/// The status with which an opening handshake is refused.
-async fn refused_with(request: http::Request<()>) -> u16 {
-    match within(connect_async(request)).await {
-        Err(Error::Http(response)) => response.status().as_u16(),
-        other => panic!("{other:?}"),
-    }
-}
 
 #[tokio::test]
 async fn the_subprotocol_is_the_first_that_is_spoken() {

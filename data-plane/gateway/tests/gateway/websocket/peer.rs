@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Message, client::IntoClientRequest, http::Request},
+    tungstenite::{Error, Message, client::IntoClientRequest, http::Request},
 };
 
 use crate::stage::{Stage, within};
@@ -22,6 +22,14 @@ pub fn with_key(stage: &Stage, key: &str) -> Request<()> {
     let bearer = format!("Bearer {key}").parse().unwrap();
     request.headers_mut().insert("authorization", bearer);
     request
+}
+
+/// The status with which an opening handshake is refused.
+pub async fn refused_with(request: Request<()>) -> u16 {
+    match within(connect_async(request)).await {
+        Err(Error::Http(response)) => response.status().as_u16(),
+        other => panic!("{other:?}"),
+    }
 }
 
 impl Peer {
