@@ -116,6 +116,21 @@ pub const PUBLISHES_TOGETHER_MAX: usize = 256;
 /// Bytes of payload at which the same holds.
 pub const PUBLISH_BYTES_TOGETHER_MAX: usize = 256 << 10;
 
+/// Time for which a ticket is good, in milliseconds.
+pub const TICKET_MS: u64 = 30_000;
+/// Time for which the record stays that a ticket was used, in milliseconds. What refuses a second use is its
+/// idempotency key, which is remembered for longer than a ticket is good.
+pub const TICKET_RECORD_MS: u64 = 60_000;
+const _: () = assert!(TICKET_MS < IDEMPOTENCY_WINDOW_MS);
+/// Time for which an event stream that was opened with a ticket may be opened again, in milliseconds.
+pub const RESUMPTION_MS: u64 = 24 * 3_600 * 1_000;
+/// Longest origin of a web page, in bytes.
+pub const ORIGIN_BYTES_MAX: usize = 512;
+/// Origins that one project allows.
+pub const ORIGINS_MAX: usize = 256;
+/// Time for which a browser may remember what it may send, in seconds; none remembers it for longer.
+pub const PREFLIGHT_SECONDS_MAX: u32 = 7_200;
+
 /// Sockets of one node.
 pub const CONNECTIONS_MAX: usize = 100_000;
 /// Time a client has to send a request's headers, in milliseconds.

@@ -16,6 +16,7 @@ use crate::{
     handle::{Published, ReadRequest, ShardHandle, TopicEnd, TopicView},
     refusal::{Refusal, Result},
     system,
+    ticket::Tickets,
 };
 
 /// A node's view of the service.
@@ -26,6 +27,7 @@ pub struct Broker {
     catalogue_changes: watch::Sender<()>,
     cursors: Cursors,
     keys: KeyHasher,
+    pub(crate) tickets: Tickets,
 }
 
 impl Broker {
@@ -42,6 +44,7 @@ impl Broker {
             catalogue_changes: watch::Sender::new(()),
             cursors: Cursors::new(cluster_secret),
             keys: KeyHasher::new(cluster_secret),
+            tickets: Tickets::new(cluster_secret),
         }
     }
 

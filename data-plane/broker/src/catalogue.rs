@@ -17,6 +17,7 @@ use subtle::ConstantTimeEq;
 
 use crate::{
     handle::TopicPolicy,
+    origin::OriginPattern,
     refusal::{Refusal, Result},
     system,
 };
@@ -43,6 +44,8 @@ pub struct Project {
     pub policies: Vec<(TopicFilter, Policy)>,
     /// Largest payload of one message, in bytes.
     pub payload_bytes_max: usize,
+    /// The web pages that may use it, beside those of the service's own address.
+    pub origins: Vec<OriginPattern>,
 }
 
 /// How topics are kept. The default keeps everything and creates topics on first use.
@@ -181,6 +184,15 @@ fn covers(wide: &TopicFilter, narrow: &TopicFilter) -> bool {
 pub struct SecretHash([u8; 32]);
 
 impl SecretHash {
+    #[cfg(test)]
+    pub(crate) const fn from_bytes(bytes: [u8; 32]) -> SecretHash {
+        SecretHash(bytes)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// From its hexadecimal text.
     pub fn from_hex(text: &str) -> Option<SecretHash> {
         blake3::Hash::from_hex(text)
@@ -247,6 +259,11 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// The hash of its key's secret.
+    pub(crate) fn secret_hash(&self) -> &SecretHash {
+        &self.secret_hash
+    }
+
     /// # Errors
     /// `forbidden` when the credential does not allow the operation on this topic.
     pub fn require(&self, operation: Operation, topic: &TopicName) -> Result<()> {
@@ -330,6 +347,12 @@ impl Catalogue {
         self.principal(principal.key, principal.secret_hash, now_ms)
     }
 
+    /// Who a key makes, for a caller who knows in another way that the key was there.
+    pub(crate) fn principal_of(&self, id: KeyId, now_ms: u64) -> Option<Principal> {
+        let secret_hash = self.keys.get(&id)?.secret_hash;
+        self.principal(id, secret_hash, now_ms).ok()
+    }
+
     fn principal(&self, id: KeyId, secret_hash: SecretHash, now_ms: u64) -> Result<Principal> {
         let key = self.keys.get(&id).ok_or_else(unknown)?;
         if !bool::from(key.secret_hash.0.ct_eq(&secret_hash.0)) {
@@ -365,6 +388,7 @@ impl Project {
             shards,
             policies: Vec::new(),
             payload_bytes_max: PAYLOAD_BYTES_MAX,
+            origins: Vec::new(),
         }
     }
 

@@ -17,7 +17,7 @@
 //! a protocol. Every queue has a limit from [`highwater_proto::limits`].
 //!
 //! Reading order: `segment.rs`, `state.rs`, `handle.rs`, `tail.rs`, `cursor.rs`, `subscription.rs`,
-//! then `catalogue.rs`, `system.rs` and `broker.rs`.
+//! then `catalogue.rs`, `origin.rs`, `system.rs`, `ticket.rs` and `broker.rs`.
 
 pub mod broker;
 pub mod catalogue;
@@ -26,12 +26,14 @@ pub mod cursor;
 pub mod fake;
 pub mod from;
 pub mod handle;
+pub mod origin;
 pub mod refusal;
 pub mod segment;
 pub mod state;
 pub mod subscription;
 pub mod system;
 pub mod tail;
+pub mod ticket;
 
 pub use broker::Broker;
 pub use refusal::{Refusal, Result};

@@ -4,16 +4,52 @@
 //! node. No credential opens it: the catalogue cannot name it. Each use has a first level of its own,
 //! and with it the policy that says how long its records stay.
 
-use highwater_proto::ids::{ProjectId, ShardId, TenantId};
+use highwater_proto::{
+    ids::{ProjectId, ShardId, TenantId},
+    limits::TICKET_RECORD_MS,
+    names::TopicFilter,
+};
 
-use crate::catalogue::Project;
+use crate::catalogue::{Policy, Project, Retention};
 
 /// Its id, which no customer's project may have.
 pub const PROJECT: ProjectId = ProjectId::from_bytes([0; 16]);
+
+/// What the topics begin with in which used tickets are recorded.
+pub const TICKETS: &str = "tickets/";
 
 /// The project in a cluster of these shards: spread over all of them, since it works for every tenant.
 ///
 /// The shards of a cluster never change, and neither does their order, so a topic stays where it is.
 pub fn project(shards: Vec<ShardId>) -> Project {
-    Project::new(PROJECT, TenantId::from_bytes([0; 16]), "system", shards)
+    let mut project = Project::new(PROJECT, TenantId::from_bytes([0; 16]), "system", shards);
+    let policies = [(TICKETS, TICKET_RECORD_MS)].map(|(level, age_ms)| {
+        let filter = TopicFilter::try_from(format!("{level}#").as_str());
+        let retention = Retention {
+            age_ms: Some(age_ms),
+            ..Retention::default()
+        };
+        let policy = Policy {
+            retention,
+            ..Policy::default()
+        };
+        (filter.expect("a filter of our own"), policy)
+    });
+    project.policies.extend(policies);
+    project
+}
+
+#[cfg(test)]
+mod tests {
+    use highwater_proto::names::TopicName;
+
+    use super::*;
+
+    #[test]
+    fn records_of_used_tickets_do_not_stay() {
+        let project = project(vec![ShardId(0)]);
+        let topic = TopicName::try_from(format!("{TICKETS}7").as_str()).unwrap();
+        let age_ms = project.policy(&topic).retention.age_ms;
+        assert_eq!(age_ms, Some(TICKET_RECORD_MS));
+    }
 }
