@@ -170,6 +170,10 @@ impl Identity {
                 name: "dev".into(),
                 spread: 1,
                 payload_bytes_max: None,
+                // Pages that are being written, from whatever serves them on this machine.
+                origins: ["http://localhost:*", "http://127.0.0.1:*"]
+                    .map(str::to_owned)
+                    .to_vec(),
                 policies: Vec::new(),
             }],
             keys: vec![KeyEntry {

@@ -7,22 +7,25 @@ use highwater_broker::{
 use highwater_proto::{ErrorCode, limits::CREDENTIAL_BYTES_MAX};
 use http::{HeaderMap, header::AUTHORIZATION};
 
-use crate::gateway::Door;
+use crate::{gateway::Door, page::Page};
 
 /// Checks the credential of a request: `Authorization: Bearer <key>`, in HTTP headers or gRPC metadata.
 ///
 /// # Errors
-/// `unauthenticated` when there is none, or it is not valid.
+/// `unauthenticated` when there is none, or it is not valid; `forbidden` when it comes from a page that its
+/// project does not allow.
 pub fn principal(door: &Door, headers: &HeaderMap) -> Result<Principal> {
-    authenticate(door, bearer(headers)?)
+    authenticate(door, &Page::of(headers), bearer(headers)?)
 }
 
-/// Checks a credential.
+/// Checks a credential that a page, or none, has sent.
 ///
 /// # Errors
-/// `unauthenticated` when it is not valid, now.
-pub fn authenticate(door: &Door, credential: &str) -> Result<Principal> {
-    door.broker.authenticate(credential, (door.clock)())
+/// Those of [`principal`].
+pub fn authenticate(door: &Door, page: &Page, credential: &str) -> Result<Principal> {
+    let principal = door.broker.authenticate(credential, (door.clock)())?;
+    page.require(&principal.project)?;
+    Ok(principal)
 }
 
 /// The text after `Bearer` (RFC 6750, section 2.1).

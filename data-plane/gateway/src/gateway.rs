@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use axum::middleware::from_fn;
 use highwater_broker::Broker;
 use highwater_proto::limits::{CONNECTIONS_MAX, HEADER_TIMEOUT_MS, HEARTBEAT_MS};
 use tokio::net::TcpListener;
@@ -16,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use crate::{
-    grpc, http, metrics::Metrics, receiving::NodeRoom, sampling::Sampling, serve, sse, websocket,
+    cors::cors, grpc, http, metrics::Metrics, receiving::NodeRoom, sampling::Sampling, serve, sse,
+    websocket,
 };
 
 /// Milliseconds since the Unix epoch.
@@ -133,8 +135,10 @@ impl Gateway {
             .merge(websocket::router(&self.door))
             .merge(grpc::router(&self.door, &self.health))
             .merge(self.extra.clone())
-            .fallback(http::not_found)
-            .method_not_allowed_fallback(http::method_not_allowed);
+            .method_not_allowed_fallback(http::method_not_allowed)
+            // Around the refusal of methods, since preflights have one that no route does.
+            .layer(from_fn(cors))
+            .fallback(http::not_found);
         let port = serve::Port {
             door: self.door.clone(),
             router,

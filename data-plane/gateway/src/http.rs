@@ -1,4 +1,5 @@
-//! Plain HTTP under `/v1`: publish with a POST, read pages with a GET, list and delete topics.
+//! Plain HTTP under `/v1`: publish with a POST, read pages with a GET, list and delete topics,
+//! get tickets for browsers.
 //!
 //! Paths hold the topic, percent-encoded where it must be; its slashes may stand as they are. Refusals
 //! are problem documents (RFC 9457). Unknown query parameters, JSON fields and `Highwater-` headers are
@@ -10,6 +11,7 @@ pub(crate) mod problem;
 mod publish;
 pub(crate) mod query;
 mod read;
+mod tickets;
 mod topics;
 
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use axum::{
     extract::{Path, rejection::PathRejection},
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
-    routing::{delete, get},
+    routing::{delete, get, post},
 };
 use highwater_broker::{Refusal, Result, catalogue::Principal};
 use highwater_proto::{ErrorCode, names::TopicName};
@@ -39,6 +41,7 @@ pub(crate) fn router(door: &Arc<Door>) -> Router {
                 .head(read::describe)
                 .post(publish::publish),
         )
+        .route("/v1/tickets", post(tickets::issue))
         .route("/v1/topics", get(topics::list))
         .route("/v1/topics/{*topic}", delete(topics::delete))
         .layer(CompressionLayer::new().gzip(true))

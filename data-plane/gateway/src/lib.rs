@@ -14,16 +14,19 @@
 //! [`publish`] and every record that leaves through [`deliver`]; every task is started by [`task`]; time
 //! comes from the clock that was passed in.
 //!
-//! Reading order: `gateway.rs`, `publish.rs`, `reader.rs`, `deliver.rs`, `read.rs`, `authenticate.rs`, `session.rs`, then
+//! Reading order: `gateway.rs`, `publish.rs`, `reader.rs`, `deliver.rs`, `read.rs`, `authenticate.rs`, `session.rs`,
+//! `page.rs`, `cors.rs`, `ticket.rs`, then
 //! `http.rs`, `sse.rs`, `websocket.rs` and `grpc.rs`, then `serve.rs`.
 
 pub mod authenticate;
+mod cors;
 pub mod deliver;
 pub mod gateway;
 mod grpc;
 mod http;
 mod json;
 pub mod metrics;
+pub mod page;
 pub mod publish;
 pub mod read;
 pub mod reader;
@@ -33,6 +36,7 @@ pub mod serve;
 pub mod session;
 mod sse;
 pub mod task;
+mod ticket;
 mod websocket;
 
 pub use gateway::{Clock, Gateway, Options};

@@ -56,6 +56,8 @@ pub struct Connection {
     pub draining: CancellationToken,
     /// The other end.
     pub peer: Option<SocketAddr>,
+    /// Whether it is encrypted up to here.
+    pub is_tls: bool,
     /// The memory that its requests may take while they come in.
     pub(crate) room: ConnectionRoom,
     tasks: Tasks,
@@ -75,6 +77,7 @@ impl Connection {
         extensions.get().cloned().unwrap_or_else(|| Connection {
             draining: CancellationToken::new(),
             peer: None,
+            is_tls: false,
             room: NodeRoom::default().connection(),
             tasks: Tasks::default(),
             open: None,
@@ -219,6 +222,7 @@ impl Connections {
         let connection = Connection {
             draining: self.draining.child_token(),
             peer: Some(peer),
+            is_tls: self.tls.is_some(),
             room: self.door.room.connection(),
             tasks: self.tasks.clone(),
             open: Some(open),

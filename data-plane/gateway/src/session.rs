@@ -14,11 +14,13 @@ use tokio::sync::watch;
 use crate::{
     authenticate::{authenticate, bearer},
     gateway::{Clock, Door},
+    page::Page,
 };
 
 /// A principal that is checked again whenever the catalogue changes, and when its time is over.
 pub struct Session {
     principal: Principal,
+    page: Page,
     changes: watch::Receiver<()>,
     clock: Clock,
     /// The end that its client was warned of.
@@ -29,25 +31,36 @@ impl Session {
     /// Checks the credential of a request that opens a stream.
     ///
     /// # Errors
-    /// `unauthenticated` when there is none, or it is not valid.
+    /// Those of [`authenticate`], or `unauthenticated` when there is none.
     pub fn open(door: &Door, headers: &HeaderMap) -> Result<Session> {
-        Session::of(door, bearer(headers)?)
+        Session::of(door, Page::of(headers), bearer(headers)?)
     }
 
     /// Checks a credential that came in another way than with the headers.
     ///
     /// # Errors
-    /// `unauthenticated` when it is not valid.
-    pub fn of(door: &Door, credential: &str) -> Result<Session> {
-        Session::begin(door, || authenticate(door, credential))
+    /// Those of [`authenticate`].
+    pub fn of(door: &Door, page: Page, credential: &str) -> Result<Session> {
+        let now_ms = (door.clock)();
+        Session::begin(door, page, || door.broker.authenticate(credential, now_ms))
     }
 
     /// Watches over a principal from before it is known.
-    fn begin(door: &Door, who: impl FnOnce() -> Result<Principal>) -> Result<Session> {
+    ///
+    /// # Errors
+    /// Why it is none, or `forbidden` for a page that its project does not allow.
+    pub fn begin(
+        door: &Door,
+        page: Page,
+        who: impl FnOnce() -> Result<Principal>,
+    ) -> Result<Session> {
         // The receiver first: a change between the two is seen.
         let changes = door.broker.catalogue_changes();
+        let principal = who()?;
+        page.require(&principal.project)?;
         Ok(Session {
-            principal: who()?,
+            principal,
+            page,
             changes,
             clock: door.clock.clone(),
             warned_of_ms: None,
@@ -62,13 +75,15 @@ impl Session {
     /// Checks again, if the catalogue has changed since the last check or the time is over.
     ///
     /// # Errors
-    /// `unauthenticated` when the key was revoked or has expired.
+    /// `unauthenticated` when the key was revoked or has expired, `forbidden` when the project no longer
+    /// allows the page.
     pub fn refresh(&mut self, door: &Door) -> Result<&Principal> {
         let ends_at_ms = self.principal.expires_at_ms;
         let is_over = ends_at_ms.is_some_and(|end| end <= (self.clock)());
         if is_over || self.changes.has_changed().unwrap_or(false) {
             self.changes.mark_unchanged();
             self.principal = door.broker.recheck(&self.principal, (self.clock)())?;
+            self.page.require(&self.principal.project)?;
         }
         Ok(&self.principal)
     }
@@ -79,7 +94,7 @@ impl Session {
     /// `unauthenticated` when it is not valid, `forbidden` when it is of another project. The session is as
     /// it was then.
     pub fn replace(&mut self, door: &Door, credential: &str) -> Result<()> {
-        self.renew(door, &authenticate(door, credential)?)
+        self.renew(door, &authenticate(door, &self.page, credential)?)
     }
 
     /// Goes on as another principal of the same project.

@@ -16,7 +16,7 @@ use axum::{
     extract::{Extension, State},
     http::{
         HeaderMap, HeaderName, HeaderValue, Uri,
-        header::{CACHE_CONTROL, CONTENT_TYPE},
+        header::{CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE},
     },
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -43,6 +43,7 @@ use crate::{
     reader::{Credit, Reader},
     serve::Connection,
     session::Session,
+    ticket,
 };
 
 pub use event::{put_payload, put_record};
@@ -68,10 +69,10 @@ async fn subscribe(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let opened = Subscriber::open(door.clone(), connection.draining, &uri, &headers).await;
+    let opened = Subscriber::open(door.clone(), connection, &uri, &headers).await;
     match opened {
         Err(refusal) => problem::refuse(&door, Protocol::Sse, refusal),
-        Ok(subscriber) => {
+        Ok((subscriber, cookie)) => {
             let named = |name, value| (name, HeaderValue::from_static(value));
             let headers = [
                 named(CONTENT_TYPE, "text/event-stream"),
@@ -79,7 +80,12 @@ async fn subscribe(
                 named(CACHE_CONTROL, "no-store, no-transform"),
                 named(HeaderName::from_static("x-accel-buffering"), "no"),
             ];
-            (headers, Body::from_stream(subscriber.stream())).into_response()
+            let body = Body::from_stream(subscriber.stream());
+            let mut response = (headers, body).into_response();
+            if let Some(cookie) = cookie {
+                response.headers_mut().insert(SET_COOKIE, cookie);
+            }
+            response
         }
     }
 }
@@ -95,15 +101,23 @@ struct Subscriber {
 }
 
 impl Subscriber {
-    /// Opens the subscription, before anything is answered: a refusal is a response of its own.
+    /// Opens the subscription, before anything is answered: a refusal is a response of its own. One that
+    /// a ticket opens has a cookie, with which the browser may open it again.
     async fn open(
         door: Arc<Door>,
-        draining: CancellationToken,
+        connection: Connection,
         uri: &Uri,
         headers: &HeaderMap,
-    ) -> Result<Subscriber> {
-        let session = Session::open(&door, headers)?;
+    ) -> Result<(Subscriber, Option<HeaderValue>)> {
         let mut parameters = Parameters::of(uri)?;
+        let (session, cookie) = match parameters.one("ticket")? {
+            None => (Session::open(&door, headers)?, None),
+            Some(text) => {
+                let opened = ticket::open_stream(&door, headers, connection.is_tls, &text);
+                let (session, cookie) = opened.await?;
+                (session, Some(cookie))
+            }
+        };
         let filters = read::parse_filters(&parameters.all("topic"))?;
         let from = parameters.one("from")?.unwrap_or_default();
         let encoding = match parameters.one("format")?.as_deref() {
@@ -121,14 +135,15 @@ impl Subscriber {
         let source = (filters, from);
         let unlimited = Credit::new(0, 0);
         let reader = Reader::open(&door, Protocol::Sse, principal, source, unlimited).await?;
-        Ok(Subscriber {
+        let subscriber = Subscriber {
             door,
-            draining,
+            draining: connection.draining,
             session,
             reader,
             encoding,
             place,
-        })
+        };
+        Ok((subscriber, cookie))
     }
 
     /// The body of the response.

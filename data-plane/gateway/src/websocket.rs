@@ -10,7 +10,8 @@
 //!    └──── Outbox ── Codec::encode ──────────┴─ reader.rs (one a subscription)
 //! ```
 //!
-//! A credential comes with the request that opens the connection, or in the first message.
+//! A credential comes with the request that opens the connection, as a ticket in its address
+//! ([`crate::ticket`]), or in the first message.
 
 mod client;
 mod codec;
@@ -24,7 +25,7 @@ use axum::{
     Router,
     extract::{Extension, Request, State},
     http::{
-        HeaderMap, HeaderName, HeaderValue, StatusCode,
+        HeaderMap, HeaderName, HeaderValue, StatusCode, Uri,
         header::{
             AUTHORIZATION, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
             SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -49,8 +50,10 @@ use crate::{
         query::Parameters,
     },
     metrics::Protocol,
+    page::Page,
     serve::Connection,
     session::Session,
+    ticket,
 };
 
 use client::Client;
@@ -76,7 +79,9 @@ async fn open(
         Ok(accepted) => accepted,
         Err(refusal) => return not_a_websocket(&door, refusal),
     };
-    let session = match credential(&door, &request) {
+    // The body of the request is nothing that could be shared while this waits.
+    let (uri, headers) = (request.uri().clone(), request.headers().clone());
+    let session = match credential(&door, &uri, &headers).await {
         Ok(session) => session,
         Err(refusal) => return problem::refuse(&door, Protocol::WebSocket, refusal),
     };
@@ -86,6 +91,7 @@ async fn open(
         draining: connection.draining.clone(),
         codec: accepted.codec,
         session,
+        page: Page::of(&headers),
         agreement: accepted.agreement,
     };
     connection.upgrade("websocket", async move {
@@ -161,9 +167,13 @@ fn accept(request: &Request) -> Result<Accepted, handshake::Refusal> {
 }
 
 /// The credential of the request, if it has one.
-fn credential(door: &Door, request: &Request) -> Result<Option<Session>> {
-    Parameters::of(request.uri())?.end()?;
-    let headers = request.headers();
+async fn credential(door: &Door, uri: &Uri, headers: &HeaderMap) -> Result<Option<Session>> {
+    let mut parameters = Parameters::of(uri)?;
+    let ticket = parameters.one("ticket")?;
+    parameters.end()?;
+    if let Some(ticket) = ticket {
+        return ticket::open(door, headers, &ticket).await.map(Some);
+    }
     let has_one = headers.contains_key(AUTHORIZATION);
     has_one.then(|| Session::open(door, headers)).transpose()
 }

@@ -15,10 +15,10 @@ use highwater_broker::catalogue::{
     ApiKey, Catalogue, Operation, Permissions, Policy, Project, Retention, SecretHash,
     place_project,
 };
-use highwater_broker::{from::parse_time_ms, handle::TopicPolicy, system};
+use highwater_broker::{from::parse_time_ms, handle::TopicPolicy, origin::OriginPattern, system};
 use highwater_proto::{
     ids::{KeyId, ProjectId, ShardId, TenantId},
-    limits::{FEED_SHARDS_MAX, PAYLOAD_BYTES_MAX},
+    limits::{FEED_SHARDS_MAX, ORIGINS_MAX, PAYLOAD_BYTES_MAX},
     names::TopicFilter,
 };
 use serde::{Deserialize, Serialize};
@@ -64,6 +64,10 @@ pub struct ProjectEntry {
     /// Largest payload of one message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload_bytes_max: Option<usize>,
+    /// Web pages that may use it, by their origins: `https://app.example.com`, `https://*.example.com`,
+    /// `http://localhost:*`, or `*` for all. Those of the nodes' own addresses always may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<String>,
     /// The first whose filter matches a topic decides how it is kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<PolicyEntry>,
@@ -210,6 +214,14 @@ impl ProjectEntry {
         let placed: Vec<ShardId> = place_project(id, self.spread as usize, shards);
         let mut project = Project::new(id, tenant, &self.name, placed);
         project.payload_bytes_max = bytes;
+        if self.origins.len() > ORIGINS_MAX {
+            return Err(at(format!("origins: at most {ORIGINS_MAX}")));
+        }
+        for origin in &self.origins {
+            let pattern = OriginPattern::try_from(origin.as_str());
+            let wrong = |e| at(format!("origins: `{origin}`: {e}"));
+            project.origins.push(pattern.map_err(wrong)?);
+        }
         for policy in &self.policies {
             project.policies.push(policy.compile().map_err(at)?);
         }

@@ -44,6 +44,7 @@ use super::{
 use crate::{
     gateway::Door,
     metrics::Protocol,
+    page::Page,
     publish::{Pending, prepare},
     read,
     reader::{Credit, Reader},
@@ -64,6 +65,7 @@ pub struct Client {
     pub codec: Codec,
     /// Nothing until the first message brings a credential.
     pub session: Option<Session>,
+    pub page: Page,
     pub agreement: Option<Agreement>,
 }
 
@@ -192,6 +194,7 @@ struct Connection {
     door: Arc<Door>,
     codec: Codec,
     session: Option<Session>,
+    page: Page,
     decoder: Decoder,
     closing: Closing,
     /// When to stop waiting for the end of the closing handshake.
@@ -223,6 +226,7 @@ impl Connection {
             door: client.door,
             codec: client.codec,
             session: client.session,
+            page: client.page,
             closing: Closing::default(),
             close_by: None,
             is_draining: false,
@@ -346,7 +350,7 @@ impl Connection {
     /// The first request of a connection that was opened without a credential.
     fn greet(&mut self, id: &Id, request: Request) -> Result<()> {
         let session = match request {
-            Request::Auth { credential } => Session::of(&self.door, &credential),
+            Request::Auth { credential } => Session::of(&self.door, self.page.clone(), &credential),
             _ => {
                 let message = "the first message of a connection without a credential is `auth`";
                 Err(Refusal::new(ErrorCode::Unauthenticated, message))

@@ -1,3 +1,4 @@
 //! The gateway over real sockets and a made-up shard: what the wire contract says, line by line.
 
+mod browser;
 mod expiry;

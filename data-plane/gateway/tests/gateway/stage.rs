@@ -11,6 +11,7 @@ use highwater_broker::{
     catalogue::{ApiKey, Catalogue, KeyHasher, Operation, Permissions, Policy, Project},
     fake::FakeShard,
     handle::TopicPolicy,
+    origin::OriginPattern,
     tail::Tail,
 };
 use highwater_gateway::{Clock, Gateway, Options};
@@ -142,17 +143,26 @@ impl Stage {
         let end_ms = (self.clock)() + ms;
         let mut keys = self.keys.clone();
         keys[0].expires_at_ms = Some(end_ms);
-        let projects = [self.project.clone(), self.stranger.clone()];
-        self.broker.set_catalogue(Catalogue::new(projects, keys));
+        self.set_keys(keys);
         end_ms
     }
 
     /// Takes the keys of our project away.
     pub fn revoke_keys(&self) {
         let keys = self.keys.iter().filter(|k| k.project != self.project.id);
+        self.set_keys(keys.cloned());
+    }
+
+    /// Allows pages of these origins to use our project, and no others.
+    pub fn allow_origins(&mut self, origins: &[&str]) {
+        let patterns = origins.iter().map(|text| OriginPattern::try_from(*text));
+        self.project.origins = patterns.map(Result::unwrap).collect();
+        self.set_keys(self.keys.clone());
+    }
+
+    fn set_keys(&self, keys: impl IntoIterator<Item = ApiKey>) {
         let projects = [self.project.clone(), self.stranger.clone()];
-        self.broker
-            .set_catalogue(Catalogue::new(projects, keys.cloned()));
+        self.broker.set_catalogue(Catalogue::new(projects, keys));
     }
 
     /// Waits until somebody follows what comes to the first shard, or until nobody does any more.

@@ -21,6 +21,7 @@ id = "{PROJECT}"
 tenant = "{TENANT}"
 name = "production"
 spread = 2
+origins = ["https://app.example.com", "http://localhost:*"]
 
 [[projects.policies]]
 filter = "prices/#"
@@ -70,6 +71,8 @@ fn a_key_opens_its_project_and_nothing_else() {
             .require(Operation::Publish, &topic(outside))
             .is_err()
     );
+    let mut origins = principal.project.origins.iter();
+    assert!(origins.any(|pattern| pattern.allows("http://localhost:3000")));
     let policy = principal.project.policy(&topic(inside));
     assert!(policy.topic.last_value);
     assert_eq!(policy.retention.age_ms, Some(60_000));
@@ -91,6 +94,11 @@ fn errors_name_the_entry() {
             "filter `prices#`",
         ),
         ("\"subscribe\"", "\"read\"", "`read` is not publish"),
+        (
+            "https://app.",
+            "app.",
+            "origins: `app.example.com`: an origin",
+        ),
         ("\"2026-12-01T00:00:00Z\"", "\"soon\"", "expires_at: an RFC"),
         ("secret_hash = \"0", "secret_hash = \"", "secret_hash: 64"),
         (

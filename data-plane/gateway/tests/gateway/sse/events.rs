@@ -1,6 +1,6 @@
 //! A client of event streams as the standard describes one (WHATWG HTML, section 9.2.6).
 
-use reqwest::{Response, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
 use crate::stage::{Stage, within};
@@ -41,6 +41,11 @@ impl Events {
         if let Some(id) = last_id {
             request = request.header("last-event-id", id);
         }
+        Events::accept(request).await
+    }
+
+    /// Sends a request for a stream, and expects its receipt.
+    pub async fn accept(request: RequestBuilder) -> Events {
         let response = within(request.send()).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         let mut events = Events {
