@@ -1,7 +1,7 @@
 //! A client of event streams, which reads them as the standard says (WHATWG HTML, section 9.2.6).
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use reqwest::{Response, Url};
+use reqwest::{RequestBuilder, Response, Url};
 use serde_json::Value;
 
 use crate::refusal::{Refusal, ended};
@@ -59,6 +59,14 @@ impl Events {
         if let Some(cursor) = cursor {
             request = request.header("last-event-id", cursor);
         }
+        Events::of(request).await
+    }
+
+    /// Sends a request for a stream, and waits for the receipt.
+    ///
+    /// # Errors
+    /// The refusal, or what became of the connection.
+    pub async fn of(request: RequestBuilder) -> Result<Events> {
         let mut events = Events {
             response: accepted(request.send().await?).await?,
             lines: Lines::default(),
@@ -73,6 +81,12 @@ impl Events {
     /// The cursor of the last event.
     pub fn cursor(&self) -> &str {
         &self.id
+    }
+
+    /// A header of the response, or nothing.
+    pub fn header(&self, name: &str) -> &str {
+        let value = self.response.headers().get(name);
+        value.map_or("", |value| value.to_str().unwrap_or_default())
     }
 
     /// The next event, or nothing when the stream has ended.

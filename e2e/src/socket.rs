@@ -9,6 +9,7 @@ use tokio_tungstenite::{
     tungstenite::{
         Error, Message,
         client::IntoClientRequest,
+        http::Request,
         http::header::{AUTHORIZATION, HeaderValue},
     },
 };
@@ -32,6 +33,14 @@ impl Socket {
         let mut request = format!("ws://{address}/v1/ws").into_client_request()?;
         let bearer = HeaderValue::try_from(format!("Bearer {key}"))?;
         request.headers_mut().insert(AUTHORIZATION, bearer);
+        Socket::of(request).await
+    }
+
+    /// Connects as a request says.
+    ///
+    /// # Errors
+    /// The refusal, or what became of the connection.
+    pub async fn of(request: Request<()>) -> Result<Socket> {
         let stream = match connect_async(request).await {
             Ok((stream, _)) => stream,
             Err(Error::Http(response)) => {

@@ -3,6 +3,9 @@
 //! `GET /v1/sse?topic=…&topic=…&from=…&format=json|raw`. The first event, `subscribed`, is the receipt. Every
 //! record is an event without a name, so that `onmessage` sees it, and its id is the cursor after it: a
 //! browser that reconnects sends it as `Last-Event-ID`, and goes on from there on whichever node.
+//!
+//! A browser brings a ticket in the address ([`crate::ticket`]). A credential that expires is announced by the
+//! event `auth-expiring`, and renewed in place ([`streams`]).
 
 mod event;
 mod streams;
