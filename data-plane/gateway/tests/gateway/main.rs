@@ -2,3 +2,11 @@
 
 mod browser;
 mod expiry;
+mod fields;
+mod grpc;
+mod http;
+mod port;
+mod retained;
+mod sse;
+mod stage;
+mod websocket;
