@@ -13,7 +13,7 @@ pub const HEADERS_BYTES_MAX: usize = 16 << 10;
 /// What answers to one message are told by, in bytes.
 pub const CORRELATION_BYTES_MAX: usize = 4 << 10;
 /// What names the publisher of one message to itself, in bytes.
-pub const ORIGIN_BYTES_MAX: usize = 32;
+pub const PUBLISHER_BYTES_MAX: usize = 32;
 /// Longest content type, in bytes.
 pub const CONTENT_TYPE_BYTES_MAX: usize = 256;
 /// Longest compaction key, in bytes.

@@ -18,7 +18,7 @@ use highwater_proto::{
     ids::ShardId,
     limits::{
         CONTENT_TYPE_BYTES_MAX, CORRELATION_BYTES_MAX, HEADERS_BYTES_MAX, HEADERS_MAX,
-        IDEMPOTENCY_KEY_BYTES_MAX, KEY_BYTES_MAX, ORIGIN_BYTES_MAX, TRACEPARENT_BYTES_MAX,
+        IDEMPOTENCY_KEY_BYTES_MAX, KEY_BYTES_MAX, PUBLISHER_BYTES_MAX, TRACEPARENT_BYTES_MAX,
         TTL_MS_MAX,
     },
     names::{NameError, TopicName},
@@ -390,7 +390,7 @@ fn check_message(project: &Project, message: &Message) -> Result<()> {
             "answers are sent to a topic, and this is no name of one",
         ));
     }
-    if message.origin.len() > ORIGIN_BYTES_MAX || message.qos_plus_one > QOS_PLUS_ONE_MAX {
+    if message.origin.len() > PUBLISHER_BYTES_MAX || message.qos_plus_one > QOS_PLUS_ONE_MAX {
         return Err(invalid("there is no such publisher or QoS"));
     }
     if message.ttl_ms > TTL_MS_MAX {
