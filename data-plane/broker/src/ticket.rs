@@ -19,7 +19,7 @@ use subtle::ConstantTimeEq;
 use crate::{
     Broker,
     catalogue::{Principal, SecretHash},
-    handle::{Publish, interrupted},
+    handle::{Publish, Retain, interrupted},
     refusal::{Refusal, Result},
     system,
 };
@@ -148,6 +148,7 @@ impl Broker {
             idempotency: Some(ticket.nonce),
             key: None,
             if_end: None,
+            retain: Retain::Unchanged,
         };
         let outcome = shard.try_publish(vec![publish])?;
         let outcome = outcome.await.map_err(|_| interrupted())??.pop();
