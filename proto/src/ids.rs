@@ -80,6 +80,11 @@ typed_uuid!(
     KeyId,
     "key_"
 );
+typed_uuid!(
+    /// What a client was subscribed to and had not finished, from when it began until it is forgotten.
+    SessionId,
+    "ses_"
+);
 
 /// A process of the cluster. Never 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -162,6 +162,40 @@ pub const SOCKET_WRITE_PIECES_MAX: usize = 16;
 pub const SOCKET_FIELDS_MAX: usize = 24;
 /// Longest id of a WebSocket request, in bytes.
 pub const SOCKET_ID_BYTES_MAX: usize = 64;
+/// Longest MQTT CONNECT, in bytes: until it is read, anybody may have sent it. A will and a token fit.
+pub const MQTT_CONNECT_BYTES_MAX: usize = 96 << 10;
+/// Longest MQTT packet, in bytes: a PUBLISH with the largest message and its topic.
+pub const MQTT_PACKET_BYTES_MAX: usize = MESSAGE_BYTES_MAX + (4 << 10);
+/// Most user properties of one MQTT packet: the headers of a message, and what goes beside them.
+pub const MQTT_USER_PROPERTIES_MAX: usize = HEADERS_MAX + 8;
+/// Most filters of one SUBSCRIBE or UNSUBSCRIBE.
+pub const MQTT_FILTERS_MAX: usize = 256;
+/// Longest client identifier, in bytes.
+pub const MQTT_CLIENT_ID_BYTES_MAX: usize = 1_024;
+/// Longest keep alive of a client of MQTT 5.0, in seconds.
+pub const MQTT_KEEP_ALIVE_S_MAX: u16 = 3_600;
+/// Messages with QoS 1 and 2 of one MQTT client that wait for their outcome.
+pub const MQTT_RECEIVE_MAX: u16 = 1_024;
+/// Messages with QoS 1 and 2 that one MQTT client was sent and has not acknowledged.
+pub const MQTT_IN_FLIGHT_MAX: usize = 1_024;
+/// Topic aliases in each direction of one MQTT connection.
+pub const MQTT_TOPIC_ALIASES_MAX: u16 = 64;
+/// Packets to one MQTT client that wait until its session is durable.
+pub const MQTT_HELD_PACKETS_MAX: usize = 2_048;
+/// Runs of packet identifiers that one MQTT client has used equally often, at which they are made alike.
+pub const MQTT_USES_MAX: usize = 1_024;
+/// How much later than it was made the progress of an MQTT session is written, in milliseconds.
+pub const MQTT_SESSION_LAG_MS_MAX: u64 = 2_000;
+/// Records that are read for one MQTT subscription at once.
+pub const MQTT_DELIVERY_RECORDS_MAX: usize = 256;
+/// Bytes at which the same is closed.
+pub const MQTT_DELIVERY_BYTES_MAX: usize = 256 << 10;
+/// Bytes that wait to be written to one MQTT client; at this point nothing more is taken for it.
+pub const MQTT_QUEUE_BYTES_MAX: usize = 256 << 10;
+/// Bytes that are read from an MQTT client at once.
+pub const MQTT_READ_BYTES_MAX: usize = 64 << 10;
+/// Sessions without a connection that one node settles at once.
+pub const MQTT_SETTLED_TOGETHER_MAX: usize = 64;
 /// Concurrent HTTP/2 streams of one connection.
 pub const HTTP2_STREAMS_MAX: u32 = 1_024;
 /// Reset HTTP/2 streams that are remembered, against rapid-reset floods (CVE-2023-44487).

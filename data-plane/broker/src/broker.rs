@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use highwater_proto::{
     ErrorCode,
-    ids::{ProjectId, ShardId, TopicId},
+    ids::{KeyId, ProjectId, ShardId, TopicId},
     names::TopicName,
 };
 use tokio::sync::watch;
@@ -97,6 +97,18 @@ impl Broker {
     /// `unauthenticated` when its key is no longer valid.
     pub fn recheck(&self, principal: &Principal, now_ms: u64) -> Result<Principal> {
         self.catalogue.load().recheck(principal, now_ms)
+    }
+
+    /// Who a key is at a time, for what is done on its behalf while it is not there.
+    ///
+    /// # Errors
+    /// `unauthenticated` when there is no such key any more.
+    pub fn principal_of(&self, key: KeyId, now_ms: u64) -> Result<Principal> {
+        let gone = || Refusal::new(ErrorCode::Unauthenticated, "the key is not valid any more");
+        self.catalogue
+            .load()
+            .principal_of(key, now_ms)
+            .ok_or_else(gone)
     }
 
     /// All shards.

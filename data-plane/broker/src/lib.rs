@@ -29,6 +29,7 @@ pub mod handle;
 pub mod origin;
 pub mod refusal;
 pub mod segment;
+pub mod session;
 pub mod state;
 pub mod subscription;
 pub mod system;

@@ -66,10 +66,12 @@ pub enum Encoding {
     Sse,
     /// An event of an event stream, with the payload as its data.
     SseRaw,
+    /// The part of a PUBLISH of MQTT that all its subscribers share.
+    Mqtt,
 }
 
 impl Encoding {
-    const COUNT: usize = 4;
+    const COUNT: usize = 5;
 }
 
 /// What the cursors of records are that are the same for many subscribers.

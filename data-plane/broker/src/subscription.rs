@@ -123,11 +123,17 @@ impl Subscription {
 
     /// The cursor of what comes next.
     pub fn cursor(&self) -> String {
-        let cursor = match &self.source {
+        self.broker
+            .cursors()
+            .seal(self.project.id, &self.position())
+    }
+
+    /// What comes next.
+    pub fn position(&self) -> Cursor {
+        match &self.source {
             Source::Topic(source) => source.cursor(),
             Source::Feed(source) => source.cursor(),
-        };
-        self.broker.cursors().seal(self.project.id, &cursor)
+        }
     }
 
     /// Waits for the next records or gaps.

@@ -6,7 +6,7 @@
 
 use highwater_proto::{
     ids::{ProjectId, ShardId, TenantId},
-    limits::TICKET_RECORD_MS,
+    limits::{FEED_SHARDS_MAX, TICKET_RECORD_MS},
     names::TopicFilter,
 };
 
@@ -18,10 +18,12 @@ pub const PROJECT: ProjectId = ProjectId::from_bytes([0; 16]);
 /// What the topics begin with in which used tickets are recorded.
 pub const TICKETS: &str = "tickets/";
 
-/// The project in a cluster of these shards: spread over all of them, since it works for every tenant.
+/// The project in a cluster of these shards: spread over as many of them as one subscription can follow, since
+/// it works for every tenant.
 ///
 /// The shards of a cluster never change, and neither does their order, so a topic stays where it is.
-pub fn project(shards: Vec<ShardId>) -> Project {
+pub fn project(mut shards: Vec<ShardId>) -> Project {
+    shards.truncate(FEED_SHARDS_MAX);
     let mut project = Project::new(PROJECT, TenantId::from_bytes([0; 16]), "system", shards);
     let policies = [(TICKETS, TICKET_RECORD_MS)].map(|(level, age_ms)| {
         let filter = TopicFilter::try_from(format!("{level}#").as_str());

@@ -37,7 +37,7 @@ use crate::{
     raft::{Member, Raft},
     reads::Reads,
     replica::{Forwarded, Replica},
-    succession::Succession,
+    succession::{Succession, is_lost_to_most},
     task::Tasks,
     transport::Transport,
     writes::Writes,
@@ -312,6 +312,18 @@ impl Cluster {
                 .collect(),
             storage_failure: self.maintenance.failure(),
         }
+    }
+
+    /// Whether most of the cluster has no connection to another node: it has stopped, or might as well have.
+    pub async fn is_lost(&self, node: NodeId) -> bool {
+        if self.links.is_up(node.0) {
+            return false;
+        }
+        let Some(any) = self.replicas.first() else {
+            return false;
+        };
+        let members: Vec<u64> = any.raft.voter_ids().collect();
+        is_lost_to_most(&self.links, any.id, (&members, any.node), node.0).await
     }
 
     /// Waits until every shard has a leader that a quorum confirms. Returns whether it came to that

@@ -9,12 +9,12 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use highwater_proto::cluster as wire;
+use highwater_proto::{cluster as wire, ids::ShardId};
 use tokio::time;
 
 use crate::{
-    frame::Kind, hibernation::on_link_change, link::Link, maintenance::line_of_succession,
-    replica::Replica, task::Tasks,
+    frame::Kind, hibernation::on_link_change, link::Link, links::Links,
+    maintenance::line_of_succession, replica::Replica, task::Tasks,
 };
 
 /// How much later each follower stands than the one before it.
@@ -71,7 +71,7 @@ async fn succeed(replica: Arc<Replica>, lost: u64) {
         if replica.leader() != Some(lost) || replica.links.is_up(lost) {
             return;
         }
-        if is_lost_to_most(&replica, &members, lost).await {
+        if is_lost_to_most(&replica.links, replica.id, (&members, replica.node), lost).await {
             tracing::info!(shard = %replica.id, leader = lost, "the leader is lost");
             replica.metrics.election_hints.inc();
             // The group may be stopping.
@@ -82,16 +82,21 @@ async fn succeed(replica: Arc<Replica>, lost: u64) {
     }
 }
 
-async fn is_lost_to_most(replica: &Replica, members: &[u64], lost: u64) -> bool {
+/// Whether most of the members have no connection to one of them; this node is known to have none. The others
+/// are asked in the name of any shard.
+pub async fn is_lost_to_most(
+    links: &Links,
+    shard: ShardId,
+    (members, this): (&[u64], u64),
+    lost: u64,
+) -> bool {
     let request = wire::PeerUpRequest { node: lost };
-    let others = members
-        .iter()
-        .filter(|m| **m != lost && **m != replica.node);
-    let asked = others.filter_map(|other| replica.links.get(*other));
+    let others = members.iter().filter(|m| **m != lost && **m != this);
+    let asked = others.filter_map(|other| links.get(*other));
     let answers = asked.map(|link| {
         let request = &request;
         async move {
-            let answer = link.call(Kind::PeerUp, replica.id, request, ANSWER_TIMEOUT);
+            let answer = link.call(Kind::PeerUp, shard, request, ANSWER_TIMEOUT);
             matches!(answer.await, Ok(wire::PeerUpResponse { up: false }))
         }
     });

@@ -15,7 +15,7 @@ use highwater_broker::{
 };
 use highwater_proto::{ids::ShardId, trace};
 
-use crate::{gateway::Door, json, metrics::Protocol, sse};
+use crate::{gateway::Door, json, metrics::Protocol, mqtt, sse};
 
 /// Counts a delivery that goes out, and shows it in the traces of its messages. Returns the number of
 /// its records and the bytes of their messages.
@@ -99,6 +99,39 @@ pub fn chunks(
     chunks
 }
 
+/// One encoded record of a delivery, which is of this slice.
+pub fn record(
+    broker: &Broker,
+    project: &Project,
+    encoding: Encoding,
+    cursors: &CursorScope,
+    slice: &Slice,
+    index: usize,
+) -> Bytes {
+    let kind = match cursors {
+        CursorScope::Topic => CursorKind::Topic,
+        CursorScope::Shard => CursorKind::Shard,
+        CursorScope::Shards(_) | CursorScope::Fixed(_) => {
+            let mut only = slice.clone();
+            (only.start, only.end) = (index, index + 1);
+            return encode(broker, project, encoding, cursors, &only).range(0, 1);
+        }
+    };
+    let encode = || {
+        encode(
+            broker,
+            project,
+            encoding,
+            cursors,
+            &Slice::whole(slice.segment.clone()),
+        )
+    };
+    slice
+        .segment
+        .wire(encoding, kind, encode)
+        .range(index, index + 1)
+}
+
 /// A record: a stored message and its place.
 pub struct RecordParts<'a> {
     /// The encoded `highwater.client.v1.Message`.
@@ -127,6 +160,7 @@ fn encode(
     let overhead = match encoding {
         Encoding::Proto => topic.len() + 120,
         Encoding::Json | Encoding::Sse | Encoding::SseRaw => topic.len() + 280,
+        Encoding::Mqtt => 100,
     };
     let mut buf = BytesMut::with_capacity(slice.bytes() + slice.count() * overhead);
     let mut ends = Vec::with_capacity(slice.count());
@@ -144,6 +178,7 @@ fn encode(
             Encoding::Json => json::put_element(&record, &mut buf),
             Encoding::Sse => sse::put_record(&record, &mut buf),
             Encoding::SseRaw => sse::put_payload(&record, &mut buf),
+            Encoding::Mqtt => mqtt::put_record(&record, &mut buf),
         }
         ends.push(buf.len());
     }

@@ -17,8 +17,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use crate::{
-    cors::cors, grpc, http, metrics::Metrics, receiving::NodeRoom, sampling::Sampling, serve, sse,
-    websocket,
+    cors::cors,
+    grpc, http,
+    metrics::Metrics,
+    mqtt::{keeper, registry::Registry},
+    receiving::NodeRoom,
+    sampling::Sampling,
+    serve, sse, websocket,
 };
 
 /// Milliseconds since the Unix epoch.
@@ -27,6 +32,8 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// What an operator may want to choose. The default suits a node that is reached directly.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// The node's number in its cluster.
+    pub node: u64,
     /// Sockets that may be open at once; more are closed as they come.
     pub connections_max: usize,
     /// Time a client has for its first request's headers, TLS handshake included, and an HTTP/1.1
@@ -57,6 +64,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
+            node: 0,
             connections_max: CONNECTIONS_MAX,
             header_timeout: Duration::from_millis(HEADER_TIMEOUT_MS),
             body_timeout: Duration::from_secs(30),
@@ -85,7 +93,9 @@ impl Gateway {
     pub fn new(broker: Arc<Broker>, clock: Clock, options: Options) -> Gateway {
         let door = Door {
             broker,
+            started_at_ms: clock(),
             clock,
+            sessions: Registry::default(),
             sampling: Sampling::new(options.trace_ratio),
             options,
             metrics: Metrics::default(),
@@ -115,6 +125,12 @@ impl Gateway {
     /// Tells watchers of the gRPC health service whether the node takes requests. It does at first.
     pub async fn set_ready(&self, ready: bool) {
         self.health.set_ready(ready).await;
+    }
+
+    /// Sees to MQTT sessions that have no connection, on whichever node it was, until `stop` is cancelled. Every
+    /// node of the cluster does; `peers` are the others.
+    pub async fn keep_sessions(&self, peers: keeper::Peers, stop: CancellationToken) {
+        keeper::run(self.door.clone(), peers, stop).await;
     }
 
     /// Serves one port until `shutdown` is cancelled and what was open has ended, or the drain timeout
@@ -153,6 +169,10 @@ impl Gateway {
 pub struct Door {
     pub(crate) broker: Arc<Broker>,
     pub(crate) clock: Clock,
+    /// When the node was started: tells its connections from those before.
+    pub(crate) started_at_ms: u64,
+    /// The MQTT sessions that are connected here.
+    pub(crate) sessions: Registry,
     pub(crate) options: Options,
     pub(crate) sampling: Sampling,
     pub(crate) metrics: Metrics,

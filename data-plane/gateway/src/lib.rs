@@ -1,13 +1,14 @@
 //! The front doors: what a client's bytes become before they reach the broker, and the way back.
 //!
-//! One port speaks HTTP/1.1, HTTP/2, event streams, WebSocket, gRPC and gRPC-web ([`serve`]). A protocol folder only
-//! translates; what all protocols share is in the files around it:
+//! One port speaks HTTP/1.1, HTTP/2, event streams, WebSocket, gRPC, gRPC-web and MQTT ([`serve`]). A protocol folder
+//! only translates; what all protocols share is in the files around it:
 //!
 //! ```text
 //! socket ─ serve.rs ─┬─ http/ ─┬─ authenticate.rs ─┬─ publish.rs ── broker::ShardHandle
 //!                    ├─ sse/ ──┤                   ├─ reader.rs ─┬─ broker::Subscription
 //!                    ├─ websocket/                 ├─ read.rs ───┘  (streams, and pages)
-//!                    └─ grpc/ ─┘                   └─ deliver.rs    (how records leave)
+//!                    ├─ grpc/ ─┤                   └─ deliver.rs    (how records leave)
+//!                    └─ mqtt/ ─┘
 //! ```
 //!
 //! Invariants: nothing here knows how records are stored or replicated; every publish goes through
@@ -16,7 +17,7 @@
 //!
 //! Reading order: `gateway.rs`, `publish.rs`, `reader.rs`, `deliver.rs`, `read.rs`, `authenticate.rs`, `session.rs`,
 //! `page.rs`, `cors.rs`, `ticket.rs`, then
-//! `http.rs`, `sse.rs`, `websocket.rs` and `grpc.rs`, then `serve.rs`.
+//! `http.rs`, `sse.rs`, `websocket.rs`, `grpc.rs` and `mqtt.rs`, then `serve.rs`.
 
 pub mod authenticate;
 mod cors;
@@ -26,6 +27,7 @@ mod grpc;
 mod http;
 mod json;
 pub mod metrics;
+mod mqtt;
 pub mod page;
 pub mod publish;
 pub mod read;
@@ -40,3 +42,4 @@ mod ticket;
 mod websocket;
 
 pub use gateway::{Clock, Gateway, Options};
+pub use mqtt::keeper::Peers;

@@ -27,15 +27,18 @@ pub enum Protocol {
     Sse,
     /// WebSocket.
     WebSocket,
+    /// MQTT.
+    Mqtt,
 }
 
 impl Protocol {
     /// Every protocol, in the order of their numbers.
-    const ALL: [Protocol; 4] = [
+    const ALL: [Protocol; 5] = [
         Protocol::Http,
         Protocol::Grpc,
         Protocol::Sse,
         Protocol::WebSocket,
+        Protocol::Mqtt,
     ];
 
     /// Its name in metrics and traces.
@@ -45,12 +48,14 @@ impl Protocol {
             Protocol::Grpc => "grpc",
             Protocol::Sse => "sse",
             Protocol::WebSocket => "websocket",
+            Protocol::Mqtt => "mqtt",
         }
     }
 
     /// Whether it says of a message who published it and with which QoS: only MQTT has these.
     pub fn tells_origin(self) -> bool {
         match self {
+            Protocol::Mqtt => true,
             Protocol::Http | Protocol::Grpc | Protocol::Sse | Protocol::WebSocket => false,
         }
     }

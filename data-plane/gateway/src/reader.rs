@@ -3,6 +3,7 @@
 use highwater_broker::{
     Result,
     catalogue::Principal,
+    cursor::Cursor,
     from::From,
     handle::PageLimits,
     subscription::{Delivery, Subscription},
@@ -55,6 +56,11 @@ impl Reader {
         self.subscription.cursor()
     }
 
+    /// What comes next.
+    pub fn position(&self) -> Cursor {
+        self.subscription.position()
+    }
+
     /// Allows more to be sent.
     pub fn add_credit(&mut self, messages: u64, bytes: u64) {
         self.credit.add(messages, bytes);
@@ -66,6 +72,11 @@ impl Reader {
         let Some(limits) = self.credit.limits() else {
             return std::future::pending().await;
         };
+        self.next_within(door, limits).await
+    }
+
+    /// The same for a client that says in another way how much it takes.
+    pub async fn next_within(&mut self, door: &Door, limits: PageLimits) -> Result<Delivery> {
         let delivery = self.subscription.next(limits, &*door.clock).await?;
         let (records, bytes) = deliver::on_delivery(door, self.protocol, &delivery);
         self.credit.spend(records, bytes);

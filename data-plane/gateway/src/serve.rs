@@ -1,4 +1,4 @@
-//! One port: accepts sockets, speaks TLS, HTTP/1.1 and HTTP/2 on them, and ends them in good order.
+//! One port: accepts sockets, speaks TLS, HTTP/1.1, HTTP/2 and MQTT on them, and ends them in good order.
 //!
 //! Every connection has the same limits whatever it turns out to speak: it must say what it wants in
 //! time, it may hold so many streams and reset so few, and its buffers are small. On shutdown the
@@ -29,7 +29,7 @@ use hyper_util::{
 };
 use rustls::ServerConfig;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
@@ -42,6 +42,8 @@ use crate::{
     gateway::Door,
     grpc,
     metrics::Counted,
+    mqtt,
+    page::Page,
     receiving::{ConnectionRoom, NodeRoom},
     task::{OnCancel, OnError, Tasks},
 };
@@ -170,7 +172,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 fn acceptor(config: Arc<ServerConfig>) -> TlsAcceptor {
     let mut config = ServerConfig::clone(&config);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), mqtt::ALPN.to_vec()];
     Arc::new(config).into()
 }
 
@@ -229,12 +231,31 @@ impl Connections {
         };
         socket.set_nodelay(true)?;
         match &self.tls {
-            None => self.serve_http(socket, connection).await,
+            None => self.serve_any(socket, connection).await,
             Some(tls) => {
                 let handshake = tls.accept(socket);
                 let stream = timeout(self.door.options.header_timeout, handshake).await??;
-                self.serve_http(stream, connection).await
+                self.serve_any(stream, connection).await
             }
+        }
+    }
+
+    /// Serves whatever the first byte says it is. Clients of MQTT need not name it in the handshake of TLS,
+    /// and many do not.
+    async fn serve_any<I>(&self, io: I, connection: Connection) -> Result<(), BoxError>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        // One byte of room: what follows it is read without a copy.
+        let mut io = BufReader::with_capacity(1, io);
+        let first = timeout(self.door.options.header_timeout, io.fill_buf()).await??;
+        match first {
+            [first, ..] if mqtt::begins_with(*first) => {
+                let draining = connection.draining.clone();
+                let _open = connection;
+                Ok(mqtt::serve(self.door.clone(), io, Page::default(), draining).await?)
+            }
+            _ => self.serve_http(io, connection).await,
         }
     }
 

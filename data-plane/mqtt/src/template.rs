@@ -78,6 +78,11 @@ impl Own<'_> {
     }
 }
 
+/// Appends the properties that all subscribers of a message share, for [`Template::of_encoded`].
+pub fn encode_shared(properties: &Properties, out: &mut BytesMut) {
+    properties.write_shared(out);
+}
+
 impl Template {
     /// Encodes what is shared. Subscription identifiers in the properties are not looked at.
     pub fn new(version: Version, topic: Name, properties: &Properties, payload: Bytes) -> Template {
@@ -90,6 +95,26 @@ impl Template {
             topic,
             message_expiry_s: properties.message_expiry_s,
             properties: encoded.freeze(),
+            payload,
+        }
+    }
+
+    /// A template of shared properties that were encoded before, by [`encode_shared`], and never change.
+    /// 3.1.1 leaves them out.
+    pub fn of_encoded(
+        version: Version,
+        topic: Name,
+        properties: Bytes,
+        payload: Bytes,
+    ) -> Template {
+        Template {
+            version,
+            topic,
+            message_expiry_s: None,
+            properties: match version {
+                Version::V3_1_1 => Bytes::new(),
+                Version::V5 => properties,
+            },
             payload,
         }
     }

@@ -39,6 +39,10 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// The door for clients.
     pub client: Door,
+    /// Another door for clients, on the port where MQTT is expected.
+    pub mqtt: Option<Door>,
+    /// The same with TLS.
+    pub mqtts: Option<Door>,
     /// How clients are treated there.
     pub gateway: Options,
     /// The door for the other nodes.

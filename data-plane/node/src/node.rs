@@ -8,12 +8,13 @@ use std::{
 };
 
 use anyhow::Context as _;
+use futures_util::{FutureExt, future::try_join_all};
 use highwater_broker::{Broker, catalogue::Retention};
 use highwater_cluster::{
     Blocking, Cluster, ClusterConfig, PeerAddress, PeerTls, RetentionOf, Sizes, StartError,
     TcpTransport, data_paths,
 };
-use highwater_gateway::{Gateway, Options};
+use highwater_gateway::{Gateway, Options, Peers};
 use highwater_proto::limits;
 use highwater_storage::{disk::real::RealDisk, kv::rocks::RocksKv};
 use prometheus_client::registry::Registry;
@@ -43,12 +44,14 @@ pub struct Node {
     config: Config,
     cluster: Arc<Cluster>,
     gateway: Gateway,
-    listener: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
+    listeners: Vec<Listener>,
     addresses: Addresses,
     health: Arc<Health>,
     tasks: Tasks,
 }
+
+/// A socket for clients, and the certificate it shows.
+type Listener = (TcpListener, Option<Arc<ServerConfig>>);
 
 /// Where a node listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,15 +71,15 @@ impl Node {
     pub async fn start(config: Config) -> anyhow::Result<Node> {
         let mut watch = Watch::new(config.catalogue.clone(), config.shards);
         let catalogue = watch.look(true)?.unwrap_or_default();
-        let tls = config.client.tls.as_ref();
-        let tls = tls
-            .map(|files| files.server(&[]))
-            .transpose()?
-            .map(Arc::new);
-        let listener = listen("client", &config.client).await?;
+        let mut listeners = vec![listen_to_clients("client", &config.client).await?];
+        for (name, door) in [("mqtt", &config.mqtt), ("mqtts", &config.mqtts)] {
+            if let Some(door) = door {
+                listeners.push(listen_to_clients(name, door).await?);
+            }
+        }
         let peer_listener = listen("peer", &config.peer).await?;
         let addresses = Addresses {
-            client: listener.local_addr()?,
+            client: listeners[0].0.local_addr()?,
             peer: peer_listener.local_addr()?,
         };
 
@@ -99,6 +102,7 @@ impl Node {
         let options = Options {
             trace_ratio: config.traces.as_ref().map_or(0.0, |t| t.sample_ratio),
             traceparent_of: telemetry::traceparent_of,
+            node: config.node.0,
             ..config.gateway.clone()
         };
         let gateway = Gateway::new(broker.clone(), clock::system(), options);
@@ -111,6 +115,10 @@ impl Node {
 
         let tasks = Tasks::default();
         tasks.spawn("catalogue", reload(watch, broker, health.clone()));
+        tasks.spawn(
+            "sessions",
+            keep_sessions(gateway.clone(), &config, &cluster),
+        );
         tasks.spawn("ready", tell_ready(gateway.clone(), health.clone()));
         health.set_phase(Phase::Serving);
         info!(node = %config.node, cluster = config.cluster, client = %addresses.client,
@@ -119,8 +127,7 @@ impl Node {
             config,
             cluster,
             gateway,
-            listener,
-            tls,
+            listeners,
             addresses,
             health,
             tasks,
@@ -151,7 +158,10 @@ impl Node {
     pub async fn run_until(self, stop: CancellationToken) -> anyhow::Result<()> {
         let close_door = CancellationToken::new();
         let gateway = self.gateway.clone();
-        let serving = gateway.serve(self.listener, self.tls, close_door.clone());
+        let serving = self.listeners.into_iter();
+        let serving =
+            serving.map(|(listener, tls)| gateway.serve(listener, tls, close_door.clone()));
+        let serving = try_join_all(serving);
         tokio::pin!(serving);
         let mut served = None;
         tokio::select! {
@@ -194,7 +204,7 @@ impl Node {
         })
         .await;
         info!(in_time, "stopped");
-        served.transpose()?;
+        served.transpose().map(drop)?;
         anyhow::ensure!(in_time, "stopping took longer than shutdown_timeout_ms");
         Ok(())
     }
@@ -203,6 +213,46 @@ impl Node {
 async fn listen(name: &str, door: &Door) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(door.listen).await;
     listener.with_context(|| format!("{name}.listen: cannot use {}", door.listen))
+}
+
+async fn listen_to_clients(name: &str, door: &Door) -> anyhow::Result<Listener> {
+    let tls = door
+        .tls
+        .as_ref()
+        .map(|files| files.server(&[]))
+        .transpose()?;
+    Ok((listen(name, door).await?, tls.map(Arc::new)))
+}
+
+/// Sees to the MQTT sessions of the whole cluster together with the other nodes.
+fn keep_sessions(
+    gateway: Gateway,
+    config: &Config,
+    cluster: &Arc<Cluster>,
+) -> impl Future<Output = std::io::Result<()>> + use<> {
+    let others = config
+        .peers
+        .keys()
+        .copied()
+        .filter(|node| *node != config.node)
+        .collect();
+    // Not for long: the node is stopped by whoever holds the cluster last.
+    let cluster = Arc::downgrade(cluster);
+    let is_lost = move |node| {
+        let cluster = cluster.clone();
+        async move {
+            match cluster.upgrade() {
+                Some(cluster) => cluster.is_lost(node).await,
+                None => false,
+            }
+        }
+        .boxed()
+    };
+    let peers = Peers::new(others, Arc::new(is_lost));
+    async move {
+        gateway.keep_sessions(peers, CancellationToken::new()).await;
+        Ok(())
+    }
 }
 
 async fn cluster_config(

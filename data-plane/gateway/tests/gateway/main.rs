@@ -5,6 +5,7 @@ mod expiry;
 mod fields;
 mod grpc;
 mod http;
+mod mqtt;
 mod port;
 mod retained;
 mod sse;

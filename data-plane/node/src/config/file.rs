@@ -34,6 +34,8 @@ pub(super) struct File {
     #[serde(default = "shutdown_timeout_ms")]
     shutdown_timeout_ms: u64,
     client: ClientFile,
+    mqtt: Option<DoorFile>,
+    mqtts: Option<DoorFile>,
     peer: DoorFile,
     peers: BTreeMap<String, String>,
     #[serde(default)]
@@ -149,6 +151,13 @@ impl File {
         if peer.tls.as_ref().is_some_and(|tls| tls.ca.is_none()) {
             return Err("peer.tls_ca: missing; nodes check each other's certificates".into());
         }
+        let door = |name, door: Option<DoorFile>| {
+            door.map(|door| check_door(name, door, folder)).transpose()
+        };
+        let (mqtt, mqtts) = (door("mqtt", self.mqtt)?, door("mqtts", self.mqtts)?);
+        if mqtts.as_ref().is_some_and(|door| door.tls.is_none()) {
+            return Err("mqtts.tls_cert: missing".into());
+        }
         let shutdown_timeout = Duration::from_millis(self.shutdown_timeout_ms);
         let gateway = Options {
             // The stop order has a timeout of its own for this.
@@ -164,6 +173,8 @@ impl File {
             catalogue: folder.join(self.catalogue),
             shutdown_timeout,
             client: check_door("client", self.client.door(), folder)?,
+            mqtt,
+            mqtts,
             gateway,
             peer,
             peers,

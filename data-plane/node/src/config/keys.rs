@@ -53,7 +53,7 @@ pub const KEYS: &[Key] = &[
     key("shards", Integer, "64", "Raft groups of the cluster. Fixed at its first start."),
     key("catalogue", Text, "\"catalogue.toml\"", "Tenants, projects, API keys and policies. Read again when it changes and on SIGHUP."),
     key("shutdown_timeout_ms", Integer, "30000", "How long a stop may take in all, connections and hand-over of leadership included."),
-    key("client.listen", Text, "\"0.0.0.0:8080\"", "Address for clients: HTTP, gRPC, health and metrics."),
+    key("client.listen", Text, "\"0.0.0.0:8080\"", "Address for clients of all protocols, and for health and metrics."),
     optional("client.tls_cert", Text, "\"client.pem\"", "Certificate chain (PEM). With it and its key, the client door speaks TLS only."),
     optional("client.tls_key", Text, "\"client.key\"", "Private key of the certificate (PEM)."),
     optional("client.tls_ca", Text, "\"clients-ca.pem\"", "Authorities of client certificates (PEM). With it, clients must bring one."),
@@ -62,6 +62,14 @@ pub const KEYS: &[Key] = &[
     key("client.body_timeout_ms", Integer, "30000", "Time for the body of a request, and between two pieces of a message of a gRPC stream."),
     key("client.keepalive_interval_ms", Integer, "20000", "How often connections of HTTP/2 are pinged. One that does not answer within the same time is closed."),
     optional("client.connection_age_max_ms", Integer, "3600000", "After this time a connection is asked to go elsewhere, so that load spreads anew. Without it none is."),
+    optional("mqtt.listen", Text, "\"0.0.0.0:1883\"", "Another address for clients, on the port where those of MQTT expect it. It serves what `client.listen` does."),
+    optional("mqtt.tls_cert", Text, "\"client.pem\"", "Certificate chain (PEM), if the address speaks TLS only."),
+    optional("mqtt.tls_key", Text, "\"client.key\"", "Private key of the certificate (PEM)."),
+    optional("mqtt.tls_ca", Text, "\"clients-ca.pem\"", "Authorities of client certificates (PEM). With it, clients must bring one."),
+    optional("mqtts.listen", Text, "\"0.0.0.0:8883\"", "The same with TLS, on the port where that is expected."),
+    optional("mqtts.tls_cert", Text, "\"client.pem\"", "Certificate chain (PEM)."),
+    optional("mqtts.tls_key", Text, "\"client.key\"", "Private key of the certificate (PEM)."),
+    optional("mqtts.tls_ca", Text, "\"clients-ca.pem\"", "Authorities of client certificates (PEM). With it, clients must bring one."),
     key("peer.listen", Text, "\"0.0.0.0:7400\"", "Address for the other nodes. Keep it private."),
     optional("peer.tls_cert", Text, "\"peer.pem\"", "Certificate chain (PEM) for both directions; its name must be the host in `peers`."),
     optional("peer.tls_key", Text, "\"peer.key\"", "Private key of the certificate (PEM)."),
@@ -145,7 +153,16 @@ pub fn example() -> String {
         };
         if in_section != section {
             section = in_section;
-            text += &format!("\n[{section}]\n");
+            // A section that nobody needs is no section.
+            let mut keys = KEYS
+                .iter()
+                .filter(|k| k.path.split('.').next() == Some(section));
+            let comment = if keys.all(|key| key.optional) {
+                "# "
+            } else {
+                ""
+            };
+            text += &format!("\n{comment}[{section}]\n");
         } else if section.is_empty() {
             text += "\n";
         }

@@ -182,9 +182,10 @@ fn the_table_of_keys_is_complete() {
         .lines()
         .map(|line| match line.strip_prefix("# ") {
             Some(rest)
-                if rest
-                    .split_once(" = ")
-                    .is_some_and(|(k, _)| !k.contains(' ')) =>
+                if rest.starts_with('[')
+                    || rest
+                        .split_once(" = ")
+                        .is_some_and(|(k, _)| !k.contains(' ')) =>
             {
                 rest
             }

@@ -1,0 +1,163 @@
+//! MQTT 3.1.1 and 5.0 (OASIS): on a port of its own, on the port of everything else, where its first byte tells
+//! it from HTTP, and in WebSockets at `/mqtt`.
+//!
+//! The wire is [`highwater_mqtt`]; this folder says what its packets mean here. Topics are topics, a subscription
+//! is a cursor on the log, and a session is a record of the system's own project
+//! ([`highwater_broker::session`]), so that a client finds its session on whichever node it comes back to.
+//!
+//! ```text
+//! socket ─ Decoder ─ greeting.rs: CONNECT ─ registry.rs: the last connection leaves ─ claim the session
+//!             │
+//!             ▼
+//!         connection.rs: the loop ──▶ client.rs: what a packet does
+//!             ├── publish.rs         PUBLISH: message.rs makes it the message of every protocol
+//!             ├── subscribe.rs       SUBSCRIBE: opens readers; subscriptions.rs reads on
+//!             ├── window.rs          what is sent and not acknowledged
+//!             └── saver.rs           writes the session, and holds back what promises more than this node
+//! ```
+//!
+//! Exactly once, on the way in: a message of QoS 2 is appended with an idempotency key of its session, its
+//! packet identifier and how often that was used before; PUBREL ends the use, durably, before PUBCOMP says so.
+//! On the way out: the identifier is durable in the session before the message is sent, and its PUBREC before
+//! the PUBREL. At least once needs neither: what was acknowledged and not yet written is sent again.
+//!
+//! What a session still has to do when its connection or its node is gone, [`keeper`] does.
+
+mod aliases;
+mod client;
+mod connection;
+mod greeting;
+pub(crate) mod keeper;
+mod message;
+mod outbox;
+mod reasons;
+pub(crate) mod registry;
+mod saver;
+mod subscribe;
+mod subscriptions;
+mod will;
+mod window;
+
+use std::{io, sync::Arc};
+
+use bytes::BytesMut;
+use highwater_broker::session::SessionSlot;
+use highwater_mqtt::Decoder;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    client::{Client, End},
+    greeting::{CONNECT_LIMITS, LIMITS, Turned, greet, read_connect},
+};
+use crate::{gateway::Door, page::Page};
+
+pub use message::put_record;
+
+/// Whether a connection that begins with this byte speaks MQTT: it is that of a CONNECT, and of no HTTP request
+/// or TLS record.
+pub(crate) fn begins_with(first: u8) -> bool {
+    first == 0x10
+}
+
+/// The name of MQTT in TLS's negotiation of the protocol (ALPN).
+pub(crate) const ALPN: &[u8] = b"mqtt";
+
+/// Serves a connection to its end, of a page if it came in a WebSocket.
+///
+/// # Errors
+/// Those of the socket.
+pub(crate) async fn serve(
+    door: Arc<Door>,
+    mut io: impl AsyncRead + AsyncWrite + Unpin,
+    page: Page,
+    draining: CancellationToken,
+) -> io::Result<()> {
+    let mut decoder = Decoder::of_client(CONNECT_LIMITS);
+    let mut buf = BytesMut::new();
+    let options = &door.options;
+    let greeting = async {
+        let connect = read_connect(&mut io, &mut decoder, &mut buf).await?;
+        // From here on it is us who take the time.
+        Ok(connect)
+    };
+    let greeted = match timeout(options.header_timeout, greeting).await {
+        Ok(Ok(connect)) => Box::pin(greet(&door, connect, page)).await,
+        Ok(Err(turned)) => Err(turned),
+        Err(_) => Err(Turned(None)),
+    };
+    let (mut client, registered) = match greeted {
+        Ok(greeted) => greeted,
+        Err(Turned(answer)) => {
+            if let Some((version, answer)) = answer {
+                io.write_all(&greeting::encode(version, answer)).await?;
+            }
+            return io.shutdown().await;
+        }
+    };
+    decoder.set_limits(LIMITS);
+    let end = client
+        .run(io, (decoder, buf), (registered.taken_over(), &draining))
+        .await;
+    if let Err(refusal) = Box::pin(finish(client, end)).await {
+        tracing::debug!(%refusal, "a session is left to be settled");
+        door.sessions.leave(registered.key().clone());
+    }
+    Ok(())
+}
+
+/// Leaves the session as whoever goes on with it needs it.
+///
+/// # Errors
+/// When it could not be written.
+async fn finish(client: Client, end: End) -> highwater_broker::Result<()> {
+    if end == End::TakenOver {
+        return Ok(());
+    }
+    let door = client.door.clone();
+    let mut session = client.stored();
+    session.connected = None;
+    session.disconnected_at_ms = (door.clock)();
+    match end {
+        End::Left => session.will = None,
+        End::SentAway => {
+            // The time in which clients come back: whoever does has never been away.
+            session.was_sent_away = true;
+            let spread_s = door.options.reconnect_spread.as_secs() as u32 + keeper::RETURN_S;
+            session.expiry_s = session.expiry_s.max(spread_s);
+            if let Some(will) = &mut session.will {
+                will.delay_s = will.delay_s.max(spread_s);
+            }
+        }
+        End::Lost | End::TakenOver => {}
+    }
+    match client.saver.into_slot() {
+        Some(slot) => settle(&door, slot, session).await,
+        None => Ok(()),
+    }
+}
+
+/// Does what is due of a session without a connection: publishes its will, ends it, or writes what is left
+/// of it.
+///
+/// # Errors
+/// Those of publishing and writing; what is left to do can be done again, by any node.
+async fn settle(
+    door: &Door,
+    mut slot: SessionSlot,
+    mut session: highwater_proto::cluster::Session,
+) -> highwater_broker::Result<()> {
+    let now_ms = (door.clock)();
+    if will::due_ms(&session).is_some_and(|due| due <= now_ms) {
+        // First: the note that it is done must not be true before it is.
+        will::publish(door, &session).await?;
+        session.will = None;
+    }
+    match highwater_broker::session::is_over(&session, now_ms) {
+        true => slot.remove().await,
+        false => saver::write(&mut slot, &session).await,
+    }
+}

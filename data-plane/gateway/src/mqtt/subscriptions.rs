@@ -1,0 +1,356 @@
+//! What one client is subscribed to, and what each subscription has for it.
+//!
+//! Every subscription is a cursor of its own on the log, so that what a client has seen of it is one string
+//! that every other protocol takes. A record that several subscriptions match is sent for each of them, with
+//! its own QoS and identifier (section 3.3.4).
+
+use std::collections::VecDeque;
+
+use futures_util::future::select_all;
+use highwater_broker::{
+    Broker, Refusal, Result,
+    catalogue::Principal,
+    cursor::Cursor,
+    from::From,
+    handle::PageLimits,
+    segment::Slice,
+    subscription::{CursorScope, Delivery, Gap, Subscription as Retained},
+};
+use highwater_mqtt::{
+    Qos, SubscriptionId,
+    packet::subscribe::{RetainHandling, Subscription as Asked},
+};
+use highwater_proto::{
+    ErrorCode,
+    ids::ShardId,
+    limits::{MQTT_DELIVERY_BYTES_MAX, MQTT_DELIVERY_RECORDS_MAX},
+    names::TopicFilter,
+};
+
+use super::window::{InFlight, Place, Window};
+use crate::{
+    gateway::Door,
+    metrics::Protocol,
+    read,
+    reader::{Credit, Reader},
+};
+
+/// How much is read for a subscription at once.
+const LIMITS: PageLimits = PageLimits {
+    records: MQTT_DELIVERY_RECORDS_MAX,
+    bytes: MQTT_DELIVERY_BYTES_MAX,
+};
+
+/// What a client asked of a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    pub qos: Qos,
+    pub no_local: bool,
+    pub retain_as_published: bool,
+    pub id: Option<SubscriptionId>,
+}
+
+/// One filter of the client.
+pub struct Subscription {
+    /// Distinct on the connection.
+    pub key: u32,
+    /// As the client wrote it.
+    pub text: Box<str>,
+    pub options: Options,
+    pub reader: Reader,
+    /// The retained records that are still to be sent.
+    pub retained: Option<Box<Retained>>,
+    /// Records that were read and not sent, because the client's window was full.
+    pub backlog: Backlog,
+    /// Everything before this was sent on an earlier connection.
+    pub sent_before: Option<Cursor>,
+    /// What was lost and has not been told.
+    pub gap: Option<Box<Gap>>,
+}
+
+/// Records that were read and not sent.
+#[derive(Default)]
+pub struct Backlog {
+    pub slices: VecDeque<Slice>,
+    pub cursors: CursorScope,
+    pub is_retained: bool,
+}
+
+/// What became of reading on.
+pub enum Next {
+    Records(Delivery),
+    /// All retained records were read.
+    RetainedEnd,
+}
+
+/// A filter as a client writes it: `$from/<from>/<filter>` says where to begin, for those who cannot say it
+/// in another way.
+///
+/// # Errors
+/// `invalid_topic` for a filter that is none here, `invalid_request` for a starting point that is none.
+pub fn parse(text: &str) -> Result<(TopicFilter, Option<From>)> {
+    let (from, pattern) = match text.strip_prefix("$from/") {
+        None => (None, text),
+        Some(rest) => {
+            let missing = || {
+                Refusal::new(
+                    ErrorCode::InvalidTopic,
+                    "`$from/` is followed by a starting point, `/` and a filter",
+                )
+            };
+            let (from, pattern) = rest.split_once('/').ok_or_else(missing)?;
+            (Some(From::parse(from)?), pattern)
+        }
+    };
+    Ok((TopicFilter::try_from(pattern)?, from))
+}
+
+impl Options {
+    /// What a SUBSCRIBE says.
+    pub fn of(asked: &Asked, id: Option<SubscriptionId>) -> Options {
+        Options {
+            qos: asked.qos,
+            no_local: asked.no_local,
+            retain_as_published: asked.retain_as_published,
+            id,
+        }
+    }
+}
+
+/// Whether a subscription begins with the retained records.
+pub fn begins_with_retained(handling: RetainHandling, is_new: bool, from: Option<&From>) -> bool {
+    match (from, handling) {
+        (Some(From::Retained), _) => true,
+        // Whoever asks for history gets the retained records as part of it.
+        (Some(_), _) => false,
+        (None, RetainHandling::Send) => true,
+        (None, RetainHandling::SendIfNew) => is_new,
+        (None, RetainHandling::DoNotSend) => false,
+    }
+}
+
+/// Opens the reader of a subscription; when this returns it is live.
+///
+/// # Errors
+/// `forbidden`, or those of a subscription.
+pub async fn open_reader(
+    door: &Door,
+    principal: &Principal,
+    filter: &TopicFilter,
+    from: From,
+) -> Result<Reader> {
+    let from = match from {
+        // They are read on their own.
+        From::Retained => From::Latest,
+        from => from,
+    };
+    let source = (vec![filter.clone()], from);
+    Reader::open(door, Protocol::Mqtt, principal, source, Credit::new(0, 0)).await
+}
+
+/// Opens what reads the retained records of a filter.
+///
+/// # Errors
+/// `forbidden`, or those of a subscription.
+pub async fn open_retained(
+    door: &Door,
+    principal: &Principal,
+    filter: &TopicFilter,
+) -> Result<Box<Retained>> {
+    let filters = vec![filter.clone()];
+    read::open(door, principal, filters, From::Retained)
+        .await
+        .map(Box::new)
+}
+
+impl Subscription {
+    /// Whether the subscription could send more if there was more.
+    fn wants_more(&self, window: &Window) -> bool {
+        self.backlog.slices.is_empty()
+            && (self.options.qos == Qos::AtMostOnce
+                || window.room() > 0
+                || self.sent_before.is_some())
+    }
+
+    async fn next(&mut self, door: &Door) -> Result<Next> {
+        match &mut self.retained {
+            None => self
+                .reader
+                .next_within(door, LIMITS)
+                .await
+                .map(Next::Records),
+            Some(retained) => match retained.try_next(LIMITS, &*door.clock).await? {
+                Some(delivery) if delivery.is_retained => {
+                    crate::deliver::on_delivery(door, Protocol::Mqtt, &delivery);
+                    Ok(Next::Records(delivery))
+                }
+                _ => Ok(Next::RetainedEnd),
+            },
+        }
+    }
+
+    /// Takes what was read.
+    pub fn take(&mut self, next: Next) {
+        match next {
+            Next::RetainedEnd => self.retained = None,
+            Next::Records(mut delivery) => {
+                if let Some(gap) = delivery.gaps.pop() {
+                    self.gap = Some(Box::new(gap));
+                }
+                self.backlog = Backlog {
+                    slices: delivery.slices.into(),
+                    cursors: delivery.cursors,
+                    is_retained: delivery.is_retained,
+                };
+            }
+        }
+    }
+
+    /// The place of a record of a slice that was read for this subscription.
+    pub fn place(&self, shard: ShardId, scope: &CursorScope, slice: &Slice, index: usize) -> Place {
+        let base = match scope {
+            CursorScope::Topic | CursorScope::Fixed(_) => slice.segment.base_offset,
+            CursorScope::Shard | CursorScope::Shards(_) => slice.segment.base_position,
+        };
+        Place {
+            shard,
+            at: base + index as u64,
+        }
+    }
+
+    /// The cursor of the first record that the client has not acknowledged.
+    pub fn floor(&self, window: &Window, shard_of: impl Fn(&Slice) -> ShardId) -> Cursor {
+        let mut cursor = self.reader.position();
+        let unacknowledged = window
+            .iter()
+            .filter(|message| message.subscription == self.key && !message.is_retained)
+            .map(|message| message.place);
+        let backlog = self
+            .backlog
+            .slices
+            .iter()
+            .filter(|_| !self.backlog.is_retained);
+        let unsent = backlog
+            .map(|slice| self.place(shard_of(slice), &self.backlog.cursors, slice, slice.start));
+        for place in unacknowledged.chain(unsent) {
+            lower(&mut cursor, place);
+        }
+        cursor
+    }
+
+    /// The cursor of the first record that was not sent.
+    pub fn sent(&self, shard_of: impl Fn(&Slice) -> ShardId) -> Cursor {
+        let mut cursor = self.reader.position();
+        for slice in self
+            .backlog
+            .slices
+            .iter()
+            .filter(|_| !self.backlog.is_retained)
+        {
+            let place = self.place(shard_of(slice), &self.backlog.cursors, slice, slice.start);
+            lower(&mut cursor, place);
+        }
+        match &self.sent_before {
+            Some(before) => higher(cursor, before),
+            None => cursor,
+        }
+    }
+
+    /// Whether a record was sent on an earlier connection.
+    pub fn was_sent_before(&self, place: Place) -> bool {
+        self.sent_before
+            .as_ref()
+            .is_some_and(|sent| is_before(place, sent))
+    }
+
+    /// Forgets the earlier connection once everything it had sent was read again. Says whether messages were
+    /// given up whose records are gone.
+    pub fn catch_up(&mut self, window: &mut Window) -> bool {
+        let Some(sent) = &self.sent_before else {
+            return false;
+        };
+        if !self.backlog.slices.is_empty() || !is_at_or_after(&self.reader.position(), sent) {
+            return false;
+        }
+        self.sent_before = None;
+        window.forget_unsent(self.key)
+    }
+}
+
+/// Messages that wait to be released, in order: what a client is told first when it is back.
+pub fn received(window: &Window) -> impl Iterator<Item = &InFlight> {
+    window.iter().filter(|message| message.is_received)
+}
+
+fn lower(cursor: &mut Cursor, place: Place) {
+    match cursor {
+        Cursor::Topic(topic) => topic.next_offset = topic.next_offset.min(place.at),
+        Cursor::Feed(positions) => {
+            for position in positions.iter_mut().filter(|p| p.shard == place.shard) {
+                position.next_position = position.next_position.min(place.at);
+            }
+        }
+    }
+}
+
+fn higher(cursor: Cursor, other: &Cursor) -> Cursor {
+    match is_at_or_after(&cursor, other) {
+        true => cursor,
+        false => other.clone(),
+    }
+}
+
+/// Whether a record comes before what a cursor reads next.
+pub fn is_before(place: Place, cursor: &Cursor) -> bool {
+    match cursor {
+        Cursor::Topic(topic) => place.at < topic.next_offset,
+        Cursor::Feed(positions) => positions
+            .iter()
+            .any(|p| p.shard == place.shard && place.at < p.next_position),
+    }
+}
+
+/// A topic that was made anew begins at 0 again, and is another one: nothing of it was sent before.
+fn is_at_or_after(cursor: &Cursor, other: &Cursor) -> bool {
+    match (cursor, other) {
+        (Cursor::Topic(a), Cursor::Topic(b)) => {
+            a.topic != b.topic || a.next_offset >= b.next_offset
+        }
+        (Cursor::Feed(a), Cursor::Feed(b)) => b.iter().all(|other| {
+            let mut ours = a.iter().filter(|p| p.shard == other.shard);
+            ours.all(|p| p.next_position >= other.next_position)
+        }),
+        _ => true,
+    }
+}
+
+/// What any subscription has next that can be sent, and which one.
+pub async fn next(
+    subscriptions: &mut [Subscription],
+    window: &Window,
+    door: &Door,
+) -> (usize, Result<Next>) {
+    let mut waiting: Vec<_> = subscriptions
+        .iter_mut()
+        .enumerate()
+        .filter(|(_, subscription)| subscription.wants_more(window))
+        .map(|(at, subscription)| (at, subscription))
+        .collect();
+    match waiting.as_mut_slice() {
+        [] => std::future::pending().await,
+        [(at, only)] => (*at, only.next(door).await),
+        many => {
+            let all = many.iter_mut().map(|(at, subscription)| {
+                let at = *at;
+                Box::pin(async move { (at, subscription.next(door).await) })
+            });
+            let (found, _, _) = select_all(all).await;
+            found
+        }
+    }
+}
+
+/// The stored form of a cursor, as every protocol writes it.
+pub fn seal(broker: &Broker, principal: &Principal, cursor: &Cursor) -> String {
+    broker.cursors().seal(principal.project.id, cursor)
+}

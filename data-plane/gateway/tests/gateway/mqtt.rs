@@ -1,0 +1,5 @@
+//! MQTT as its clients see it, packet by packet.
+
+mod messages;
+mod peer;
+mod sessions;
