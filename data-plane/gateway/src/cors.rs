@@ -7,7 +7,13 @@
 //!
 //! Cookies are allowed, though no request is authenticated by one: see [`crate::ticket`].
 
+use std::{
+    convert::Infallible,
+    task::{Context, Poll},
+};
+
 use axum::{
+    Router,
     extract::Request,
     http::{
         HeaderMap, HeaderValue, Method, StatusCode,
@@ -18,10 +24,15 @@ use axum::{
             ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
         },
     },
-    middleware::Next,
     response::{IntoResponse, Response},
+    routing::future::RouteFuture,
+};
+use futures_util::{
+    FutureExt, TryFutureExt,
+    future::{BoxFuture, Either, ready},
 };
 use highwater_proto::limits::PREFLIGHT_SECONDS_MAX;
+use tower::Service;
 
 use crate::page;
 
@@ -32,34 +43,59 @@ const EXPOSED: &str = "etag, retry-after, ratelimit, ratelimit-policy, www-authe
     highwater-cursor, highwater-first-offset, highwater-next-offset, highwater-bytes, \
     grpc-status, grpc-message, grpc-status-details-bin, grpc-encoding";
 
-/// Answers preflights, and lets pages read what they are answered.
-pub async fn cors(mut request: Request, next: Next) -> Response {
-    let headers = request.headers();
-    if !headers.contains_key(ORIGIN) || !is_for_pages(request.uri().path()) {
-        return next.run(request).await;
+/// Answers preflights, and lets pages read what they are answered. Requests without an origin pass at
+/// the cost of looking for one.
+#[derive(Debug, Clone)]
+pub struct Cors(pub Router);
+
+impl Service<Request> for Cors {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<RouteFuture<Infallible>, BoxFuture<'static, Result<Response, Infallible>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request>::poll_ready(&mut self.0, cx)
     }
-    if page::is_own(headers, request.uri()) {
-        // From here on, an origin is one of another place.
-        request.headers_mut().remove(ORIGIN);
-        return next.run(request).await;
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let headers = request.headers();
+        let Some(origin) = headers.get(ORIGIN) else {
+            return Either::Left(self.0.call(request));
+        };
+        if page::is_own(origin, &request) {
+            // From here on, an origin is one of another place.
+            request.headers_mut().remove(ORIGIN);
+            return Either::Left(self.0.call(request));
+        }
+        if !is_for_pages(request.uri().path()) {
+            return Either::Left(self.0.call(request));
+        }
+        let origin = origin.clone();
+        let is_preflight = request.method() == Method::OPTIONS
+            && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+        if is_preflight {
+            let mut response = (StatusCode::NO_CONTENT, preflight(headers)).into_response();
+            allow(origin, response.headers_mut());
+            return Either::Right(ready(Ok(response)).boxed());
+        }
+        let answer = self.0.call(request);
+        let readable = answer.map_ok(|mut response| {
+            let headers = response.headers_mut();
+            allow(origin, headers);
+            let exposed = HeaderValue::from_static(EXPOSED);
+            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+            response
+        });
+        Either::Right(readable.boxed())
     }
-    let origin = headers[ORIGIN].clone();
-    let is_preflight =
-        request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = match is_preflight {
-        true => (StatusCode::NO_CONTENT, preflight(headers)).into_response(),
-        false => next.run(request).await,
-    };
-    let headers = response.headers_mut();
+}
+
+/// Lets a page of this origin read an answer.
+fn allow(origin: HeaderValue, headers: &mut HeaderMap) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     let is_so = HeaderValue::from_static("true");
     headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, is_so);
     headers.append(VARY, HeaderValue::from_static("origin"));
-    if !is_preflight {
-        let exposed = HeaderValue::from_static(EXPOSED);
-        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
-    }
-    response
 }
 
 /// The routes that ask for a credential.

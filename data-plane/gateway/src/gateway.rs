@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use axum::middleware::from_fn;
 use highwater_broker::Broker;
 use highwater_proto::limits::{CONNECTIONS_MAX, HEADER_TIMEOUT_MS, HEARTBEAT_MS};
 use tokio::net::TcpListener;
@@ -17,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use crate::{
-    cors::cors,
+    cors::Cors,
     grpc, http,
     metrics::Metrics,
     mqtt::{keeper, registry::Registry},
@@ -151,13 +150,11 @@ impl Gateway {
             .merge(websocket::router(&self.door))
             .merge(grpc::router(&self.door, &self.health))
             .merge(self.extra.clone())
-            .method_not_allowed_fallback(http::method_not_allowed)
-            // Around the refusal of methods, since preflights have one that no route does.
-            .layer(from_fn(cors))
-            .fallback(http::not_found);
+            .fallback(http::not_found)
+            .method_not_allowed_fallback(http::method_not_allowed);
         let port = serve::Port {
             door: self.door.clone(),
-            router,
+            router: Cors(router),
             tls,
             health: self.health.clone(),
         };

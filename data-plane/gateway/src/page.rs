@@ -8,7 +8,7 @@
 use highwater_broker::{Refusal, Result, catalogue::Project};
 use highwater_proto::ErrorCode;
 use http::{
-    HeaderMap, Uri,
+    HeaderMap, HeaderValue, Request,
     header::{HOST, ORIGIN},
 };
 
@@ -38,18 +38,16 @@ impl Page {
     }
 }
 
-/// Whether a request comes from a page of the address that it is sent to. Behind a proxy that changes the
-/// host it does not seem to.
-pub fn is_own(headers: &HeaderMap, uri: &Uri) -> bool {
-    let text = |value: &http::HeaderValue| value.to_str().unwrap_or_default().to_owned();
-    let Some(origin) = headers.get(ORIGIN).map(text) else {
-        return false;
-    };
-    let authority = uri.authority().map(|authority| authority.to_string());
-    let Some(host) = authority.or_else(|| headers.get(HOST).map(text)) else {
-        return false;
+/// Whether a page of this origin is one of the address that the request is sent to. Behind a proxy that
+/// changes the host it does not seem to be.
+pub fn is_own<T>(origin: &HeaderValue, request: &Request<T>) -> bool {
+    let host = request.headers().get(HOST);
+    let host = match request.uri().authority() {
+        Some(authority) => authority.as_str(),
+        None => host.and_then(|host| host.to_str().ok()).unwrap_or_default(),
     };
     // The scheme is not compared: what ends TLS in front of a node leaves the host as it is.
-    let place = origin.split_once("://").map_or("", |(_, place)| place);
-    !place.is_empty() && place.eq_ignore_ascii_case(&host)
+    let origin = origin.to_str().unwrap_or_default();
+    let place = origin.split_once("://").map(|(_, place)| place);
+    place.is_some_and(|place| !place.is_empty() && place.eq_ignore_ascii_case(host))
 }

@@ -39,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::{
+    cors::Cors,
     gateway::Door,
     grpc,
     metrics::Counted,
@@ -105,7 +106,7 @@ impl Connection {
 /// What is served on a port, and how.
 pub(crate) struct Port {
     pub door: Arc<Door>,
-    pub router: axum::Router,
+    pub router: Cors,
     pub tls: Option<Arc<ServerConfig>>,
     pub health: grpc::Health,
 }
@@ -207,7 +208,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// What all connections of a port share.
 struct Connections {
     door: Arc<Door>,
-    router: axum::Router,
+    router: Cors,
     tls: Option<TlsAcceptor>,
     http: auto::Builder<Tasks>,
     tasks: Tasks,

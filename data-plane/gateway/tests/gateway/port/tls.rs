@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::Empty;
+use http_body_util::{BodyExt, Empty};
 use hyper::{Request, StatusCode, client::conn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::aws_lc_rs};
@@ -44,6 +44,37 @@ fn connector(certificate: CertificateDer<'static>, alpn: &[&str]) -> TlsConnecto
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
     Arc::new(config).into()
+}
+
+#[tokio::test]
+async fn a_cookie_of_an_encrypted_connection_is_for_such_alone() {
+    let (stage, certificate) = stage().await;
+    let socket = TcpStream::connect(stage.address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let connector = connector(certificate, &["http/1.1"]);
+    let stream = within(connector.connect(name, socket)).await.unwrap();
+    let handshake = conn::http1::handshake(TokioIo::new(stream));
+    let (mut client, connection) = within(handshake).await.unwrap();
+    let mut running = JoinSet::new();
+    running.spawn(async move { connection.await.is_ok() });
+    let post = Request::post("/v1/tickets")
+        .header("host", "localhost")
+        .header("authorization", format!("Bearer {}", stage.key))
+        .body(Empty::<Bytes>::new());
+    let response = within(client.send_request(post.unwrap())).await.unwrap();
+    let body = within(response.into_body().collect()).await.unwrap();
+    let issued: serde_json::Value = serde_json::from_slice(&body.to_bytes()).unwrap();
+    let ticket = issued["ticket"].as_str().unwrap();
+    let get = Request::get(format!("/v1/sse?topic=a&ticket={ticket}"))
+        .header("host", "localhost")
+        .body(Empty::new());
+    within(client.ready()).await.unwrap();
+    let response = within(client.send_request(get.unwrap())).await.unwrap();
+    let cookie = response.headers()["set-cookie"].to_str().unwrap();
+    assert!(
+        cookie.ends_with("; HttpOnly; Secure; SameSite=Strict"),
+        "{cookie}"
+    );
 }
 
 #[tokio::test]
