@@ -1,14 +1,18 @@
 //! A credential that expires: its streams are warned, can be renewed in place, and end otherwise.
 
+use futures_util::StreamExt;
 use highwater_proto::client::{
-    SubscribeRequest,
+    AuthExpiring, SocketResponse, SubscribeRequest,
     socket_request::Auth,
+    socket_response::Response,
     subscribe_request::{Request, Start},
 };
+use prost::Message;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_tungstenite::connect_async;
 use tonic::{Code, Streaming};
 
 use crate::{
@@ -108,6 +112,28 @@ async fn a_websocket_is_warned_and_closed_with_its_key() {
     );
     assert_eq!(peer.closed().await, 4401);
     assert!((stage.clock)() >= end_ms);
+}
+
+#[tokio::test]
+async fn a_websocket_of_the_binary_subprotocol_is_warned_too() {
+    let stage = Stage::ticking().await;
+    let end_ms = stage.expire_key_in(SOON_MS);
+    let mut handshake = with_key(&stage, &stage.key);
+    let subprotocol = "highwater.v1.proto".parse().unwrap();
+    handshake
+        .headers_mut()
+        .insert("sec-websocket-protocol", subprotocol);
+    let (mut socket, _) = within(connect_async(handshake)).await.unwrap();
+    let mut next = async || {
+        let message = within(socket.next()).await.unwrap().unwrap();
+        let response = SocketResponse::decode(message.into_data()).unwrap();
+        response.response.unwrap()
+    };
+    assert!(matches!(next().await, Response::Hello(_)));
+    let expires_at_ms = end_ms;
+    let warning = Response::AuthExpiring(AuthExpiring { expires_at_ms });
+    assert_eq!(next().await, warning);
+    assert!(matches!(next().await, Response::Error(_)));
 }
 
 #[tokio::test]

@@ -2,6 +2,12 @@
 
 use std::{fs, path::Path};
 
+use highwater_broker::{catalogue::Catalogue, handle::ShardHandle, system};
+use highwater_proto::{
+    ids::{ProjectId, ShardId},
+    names::TopicName,
+};
+
 use super::*;
 
 fn config(folder: &Path, changes: &[(&str, &str)]) -> Config {
@@ -58,4 +64,18 @@ async fn data_of_another_node_or_another_number_of_shards_is_refused_by_name() {
         assert!(refused.contains(&data.display().to_string()), "{refused}");
     }
     start_and_stop(config(folder.path(), &[])).await.unwrap();
+}
+
+#[test]
+fn what_the_system_remembers_is_dropped_in_time() {
+    let (shard, _queues) = ShardHandle::new(ShardId(0), Arc::default());
+    let broker = Broker::new(b"secret", Catalogue::default(), vec![shard]);
+    let in_force = Arc::new(OnceLock::new());
+    let retention = retention(in_force.clone());
+    let topic = TopicName::try_from(format!("{}1", system::TICKETS).as_str()).unwrap();
+    assert!(!retention(system::PROJECT, &topic).is_limited());
+    assert!(in_force.set(Arc::new(broker)).is_ok());
+    let age_ms = retention(system::PROJECT, &topic).age_ms;
+    assert_eq!(age_ms, Some(limits::TICKET_RECORD_MS));
+    assert!(!retention(ProjectId::generate(), &topic).is_limited());
 }

@@ -3,7 +3,7 @@
 use highwater_gateway::Options;
 use http::HeaderMap;
 use reqwest::{Method, RequestBuilder, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     sse::Events,
@@ -45,7 +45,7 @@ async fn a_ticket_is_for_a_key_and_ends_soon() {
     let response = within(stage.post("/v1/tickets", "").send()).await.unwrap();
     assert_eq!(response.status(), StatusCode::CREATED);
     assert_eq!(response.headers()["cache-control"], "no-store");
-    let issued: serde_json::Value = within(response.json()).await.unwrap();
+    let issued: Value = within(response.json()).await.unwrap();
     assert_eq!(issued["expires_at_ms"], 1_030_000);
     let anonymous = stage.anonymous(Method::POST, "/v1/tickets");
     refused(anonymous, "unauthenticated").await;
@@ -234,4 +234,57 @@ async fn a_cookie_is_kept_as_closely_as_its_page_allows() {
     }
     let with_key = Events::open(&stage, "topic=a").await;
     assert!(!with_key.response.headers().contains_key("set-cookie"));
+}
+
+/// What a browser has taken from a stream: the data of its records, and the id it goes on from. An event
+/// that is not whole is none.
+fn taken(text: &str) -> (Vec<Value>, String) {
+    let (mut data, mut id) = (Vec::new(), String::new());
+    let whole = text.rfind("\n\n").map_or("", |end| &text[..end]);
+    for event in whole.split("\n\n") {
+        let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
+        if let Some(text) = field("id: ") {
+            text.clone_into(&mut id);
+        }
+        if field("event: ").is_none()
+            && let Some(text) = field("data: ")
+        {
+            data.push(serde_json::from_str::<Value>(text).unwrap()["data"].clone());
+        }
+    }
+    (data, id)
+}
+
+/// Reads a stream until so many records are whole.
+async fn read(request: RequestBuilder, records: usize) -> (HeaderMap, String) {
+    let mut response = within(request.send()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let mut text = String::new();
+    while taken(&text).0.len() < records {
+        let chunk = within(response.chunk()).await.unwrap().unwrap();
+        text.push_str(std::str::from_utf8(&chunk).unwrap());
+    }
+    (response.headers().clone(), text)
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_at_any_byte_goes_on_by_itself() {
+    let stage = Stage::open().await;
+    for data in ["one", "two", "three"] {
+        stage.publish("a", data).await;
+    }
+    let ticket = ticket_of(&stage, &stage.key).await;
+    let again = || stream(&stage, &ticket, "a&from=earliest");
+    let (headers, text) = read(again(), 3).await;
+    let (cookie, _) = cookie(&headers);
+    for end in 0..=text.len() {
+        let (mut seen, id) = taken(&text[..end]);
+        let again = again()
+            .header("cookie", &cookie)
+            .header("last-event-id", id);
+        let left = 3 - seen.len();
+        let (_, rest) = read(again, left).await;
+        seen.extend(taken(&rest).0);
+        assert_eq!(seen, ["one", "two", "three"], "cut after {end} bytes");
+    }
 }
