@@ -6,6 +6,9 @@
 //! connection, as a browser sends it, or through a load balancer that keeps a client at its node.
 //! Elsewhere the answer is `not_found`, and the client opens the stream anew with the new credential:
 //! with the id of the last event it goes on without a loss.
+//!
+//! A stream that a ticket has opened and another key has renewed is opened again with a ticket of that key:
+//! the address of the first one still holds a ticket of the old key, and is refused when that has ended.
 
 use std::{collections::HashMap, sync::Arc};
 
