@@ -11,15 +11,17 @@ use std::{
 
 use bytes::Bytes;
 use highwater_broker::{
-    handle::{PageLimits, Publish, Published, ReadRequest, ShardHandle},
+    handle::{PageLimits, Publish, Published, ReadRequest, Retain, ShardHandle, TopicEnd},
     refusal::Result,
+    segment::Slice,
 };
 use highwater_cluster::{
     Blocking, Cluster, ClusterConfig, Health, PeerAddress, Sizes, TcpTransport, Transport,
 };
 use highwater_proto::{
+    ErrorCode,
     ids::{NodeId, ProjectId, ShardId},
-    names::TopicName,
+    names::{TopicFilter, TopicName},
 };
 use highwater_storage::{
     disk::fault::{FaultDisk, Operation},
@@ -28,6 +30,10 @@ use highwater_storage::{
 use tokio::net::TcpListener;
 
 const PROJECT: ProjectId = ProjectId::from_bytes([1; 16]);
+const ALL: PageLimits = PageLimits {
+    records: 1_000,
+    bytes: 1 << 20,
+};
 /// How long anything may take before a test gives up: long, since a machine may be slow.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -196,6 +202,15 @@ async fn put(shard: &ShardHandle, publishes: Vec<Publish>) -> Vec<Result<Publish
         .unwrap()
 }
 
+fn texts(slices: &[Slice]) -> Vec<String> {
+    let messages = slices
+        .iter()
+        .flat_map(|s| &s.segment.messages[s.start..s.end]);
+    messages
+        .map(|m| String::from_utf8(m.to_vec()).unwrap())
+        .collect()
+}
+
 /// Everything in a topic, as a node has it once it has caught up.
 async fn contents(shard: &ShardHandle, topic: &str) -> Vec<String> {
     let until = tokio::time::Instant::now() + DEADLINE;
@@ -205,27 +220,16 @@ async fn contents(shard: &ShardHandle, topic: &str) -> Vec<String> {
     let mut all = Vec::new();
     let mut offset = 0;
     loop {
-        let limits = PageLimits {
-            records: 1_000,
-            bytes: 1 << 20,
-        };
         let read = |reply| ReadRequest::ReadTopic {
             project: PROJECT,
             topic: TopicName::try_from(topic).unwrap(),
             incarnation: None,
             offset,
-            limits,
+            limits: ALL,
             reply,
         };
         let page = shard.read(read).await.unwrap();
-        for slice in &page.slices {
-            let messages = &slice.segment.messages[slice.start..slice.end];
-            all.extend(
-                messages
-                    .iter()
-                    .map(|m| String::from_utf8(m.to_vec()).unwrap()),
-            );
-        }
+        all.extend(texts(&page.slices));
         offset = page.next_offset;
         if page.through.is_some() {
             return all;
@@ -248,6 +252,58 @@ async fn a_publish_on_any_node_is_read_on_every_node() {
     }
     for node in 0..3 {
         assert_eq!(contents(&group.shard(node, 1), "a").await, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_conditional_deletion_on_any_node_is_refused_once_the_topic_moved_on() {
+    let group = Group::start(3).await;
+    let leader = group.leader(0, 1).await;
+    for node in [leader, (leader + 1) % 3] {
+        let shard = group.shard(node, 1);
+        let mut at = None;
+        for _ in 0..2 {
+            at = Some(put(&shard, vec![publish("a", "x".into(), None)]).await);
+        }
+        let at = *at.unwrap()[0].as_ref().unwrap();
+        let delete = |next_offset| {
+            let end = TopicEnd {
+                topic: Some(at.topic),
+                next_offset,
+            };
+            shard.delete_topic(PROJECT, TopicName::try_from("a").unwrap(), Some(end))
+        };
+        let refusal = delete(at.offset).await.unwrap_err();
+        assert_eq!(refusal.code(), ErrorCode::PreconditionFailed);
+        assert_eq!(delete(at.offset + 1).await, Ok(true));
+        assert_eq!(delete(at.offset + 1).await, Ok(false));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_retained_by_way_of_any_node_is_so_on_every_node() {
+    let group = Group::start(3).await;
+    for node in 0..3 {
+        let retained = Publish {
+            retain: Retain::Set,
+            ..publish(&format!("a/{node}"), format!("kept {node}"), None)
+        };
+        let later = publish(&format!("a/{node}"), "later".into(), None);
+        put(&group.shard(node, 1), vec![retained, later]).await;
+    }
+    for node in 0..3 {
+        let shard = group.shard(node, 1);
+        let until = shard.frontier().await.unwrap();
+        let read = |reply| ReadRequest::RetainedRecords {
+            project: PROJECT,
+            filters: Arc::new([TopicFilter::try_from("a/+").unwrap()]),
+            positions: (0, until),
+            limits: ALL,
+            reply,
+        };
+        let page = shard.read(read).await.unwrap();
+        assert_eq!(texts(&page.slices), ["kept 0", "kept 1", "kept 2"]);
+        assert!(page.at_end);
     }
 }
 
