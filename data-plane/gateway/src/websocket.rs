@@ -10,6 +10,8 @@
 //!    └──── Outbox ── Codec::encode ──────────┴─ reader.rs (one a subscription)
 //! ```
 //!
+//! At `/mqtt`, the subprotocol `mqtt` is MQTT as on its own port, in binary messages ([`stream`]).
+//!
 //! A credential comes with the request that opens the connection, as a ticket in its address
 //! ([`crate::ticket`]), or in the first message.
 
@@ -18,6 +20,7 @@ mod codec;
 mod json;
 mod outbox;
 mod proto;
+mod stream;
 
 use std::sync::Arc;
 
@@ -50,6 +53,7 @@ use crate::{
         query::Parameters,
     },
     metrics::Protocol,
+    mqtt,
     page::Page,
     serve::Connection,
     session::Session,
@@ -61,11 +65,14 @@ use codec::Codec;
 
 const JSON: &str = "highwater.v1.json";
 const PROTO: &str = "highwater.v1.proto";
+/// As it is registered for MQTT (MQTT 5.0, section 6).
+const MQTT: &str = "mqtt";
 
 /// The route of WebSockets.
 pub(crate) fn router(door: &Arc<Door>) -> Router {
     Router::new()
         .route("/v1/ws", any(open))
+        .route("/mqtt", any(open_mqtt))
         .with_state(door.clone())
 }
 
@@ -75,7 +82,7 @@ async fn open(
     Extension(connection): Extension<Connection>,
     mut request: Request,
 ) -> Response {
-    let accepted = match accept(&request) {
+    let accepted = match accept(&request, &[JSON, PROTO], true) {
         Ok(accepted) => accepted,
         Err(refusal) => return not_a_websocket(&door, refusal),
     };
@@ -89,7 +96,7 @@ async fn open(
     let client = Client {
         door,
         draining: connection.draining.clone(),
-        codec: accepted.codec,
+        codec: accepted.codec(),
         session,
         page: Page::of(&headers),
         agreement: accepted.agreement,
@@ -101,14 +108,55 @@ async fn open(
     accepted.response
 }
 
+/// Answers the opening handshake of a connection that speaks MQTT, which has its credential in it.
+async fn open_mqtt(
+    State(door): State<Arc<Door>>,
+    Extension(connection): Extension<Connection>,
+    mut request: Request,
+) -> Response {
+    // Packets are small or compressed already, and a client that is not asked for it needs no memory for it.
+    let accepted = match accept(&request, &[MQTT], false) {
+        Ok(accepted) => accepted,
+        Err(refusal) => return not_a_websocket(&door, refusal),
+    };
+    if accepted.subprotocol.is_none() {
+        let message = "the subprotocol of a WebSocket with MQTT is `mqtt`; offer it";
+        let refusal = Refusal::new(ErrorCode::InvalidRequest, message);
+        return problem::refuse(&door, Protocol::Mqtt, refusal);
+    }
+    let page = Page::of(request.headers());
+    let upgrade = hyper::upgrade::on(&mut request);
+    let draining = connection.draining.clone();
+    connection.upgrade("mqtt", async move {
+        let io = upgrade.await.map_err(std::io::Error::other)?;
+        let io = stream::Stream::new(TokioIo::new(io));
+        mqtt::serve(door, io, page, draining).await
+    });
+    accepted.response
+}
+
 /// A handshake that was understood.
 struct Accepted {
     response: Response,
-    codec: Codec,
+    subprotocol: Option<&'static str>,
     agreement: Option<Agreement>,
 }
 
-fn accept(request: &Request) -> Result<Accepted, handshake::Refusal> {
+impl Accepted {
+    fn codec(&self) -> Codec {
+        match self.subprotocol {
+            Some(PROTO) => Codec::Proto,
+            _ => Codec::Json,
+        }
+    }
+}
+
+/// Reads a handshake for one of these subprotocols, which may be compressed or not.
+fn accept(
+    request: &Request,
+    subprotocols: &[&'static str],
+    compresses: bool,
+) -> Result<Accepted, handshake::Refusal> {
     let headers = request.headers();
     let values = |name: &HeaderName| -> Vec<&str> {
         let values = headers.get_all(name).iter();
@@ -127,13 +175,17 @@ fn accept(request: &Request) -> Result<Accepted, handshake::Refusal> {
             key: first(&SEC_WEBSOCKET_KEY),
         },
     };
+    let extensions = values(&SEC_WEBSOCKET_EXTENSIONS);
     let asked = handshake::Request {
         opening,
         version: first(&SEC_WEBSOCKET_VERSION),
         subprotocols: &values(&SEC_WEBSOCKET_PROTOCOL),
-        extensions: &values(&SEC_WEBSOCKET_EXTENSIONS),
+        extensions: match compresses {
+            true => &extensions,
+            false => &[],
+        },
     };
-    let answer = handshake::answer(&asked, &[JSON, PROTO], &Policy::default())?;
+    let answer = handshake::answer(&asked, subprotocols, &Policy::default())?;
     let mut headers = HeaderMap::new();
     let status = match &answer.accept {
         None => StatusCode::OK,
@@ -158,10 +210,10 @@ fn accept(request: &Request) -> Result<Accepted, handshake::Refusal> {
     }
     Ok(Accepted {
         response: (status, headers).into_response(),
-        codec: match answer.subprotocol {
-            Some(PROTO) => Codec::Proto,
-            _ => Codec::Json,
-        },
+        subprotocol: answer.subprotocol.and_then(|chosen| {
+            let mut known = subprotocols.iter().copied();
+            known.find(|known| *known == chosen)
+        }),
         agreement: answer.agreement,
     })
 }

@@ -3,3 +3,4 @@
 mod messages;
 mod peer;
 mod sessions;
+mod websocket;
