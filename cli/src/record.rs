@@ -106,6 +106,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_field_that_was_given_is_printed() {
+        let record = Record {
+            retain: true,
+            reply_to: "answers".into(),
+            correlation: vec![0xff].into(),
+            is_text: true,
+            payload: "text".into(),
+            ..Default::default()
+        };
+        let json = to_json(&record);
+        for (name, value) in [
+            ("retain", json!(true)),
+            ("reply_to", json!("answers")),
+            ("correlation_base64", json!("/w==")),
+            ("is_text", json!(true)),
+            ("data", json!("text")),
+        ] {
+            assert_eq!(json[name], value);
+            assert_eq!(to_json(&Record::default()).get(name), None);
+        }
+    }
+
+    #[test]
     fn a_payload_is_text_when_its_type_and_its_bytes_say_so() {
         let record = |content_type: &str, payload: &'static [u8]| Record {
             content_type: content_type.into(),

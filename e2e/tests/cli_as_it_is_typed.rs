@@ -54,6 +54,23 @@ async fn messages_are_published_followed_and_read() {
         .run(&["read", "orders/us/1", "--from", &next, "--raw"])
         .await;
     assert_eq!((raw.code, raw.stdout.as_str()), (0, "c\n"));
+
+    // What is retained, and where an answer is expected.
+    let retained = [
+        "pub",
+        "orders/eu/1",
+        "kept",
+        "--retain",
+        "--reply-to",
+        "answers/1",
+    ];
+    cli.json(&retained).await;
+    cli.json(&["pub", "orders/eu/1", "later"]).await;
+    let retained = ["sub", "orders/#", "--from", "retained", "--count", "1"];
+    let retained = cli.json(&retained).await;
+    assert_eq!(retained[0]["data"], "kept");
+    assert_eq!(retained[0]["retain"], true);
+    assert_eq!(retained[0]["reply_to"], "answers/1");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
