@@ -219,6 +219,10 @@ impl Reader {
 
 /// Starts writers that publish numbers to each of these topics.
 fn write(world: &World, topics: &[&str], count: u64) -> JoinSet<()> {
+    write_each(world, topics, count, Retain::Unchanged)
+}
+
+fn write_each(world: &World, topics: &[&str], count: u64, retain: Retain) -> JoinSet<()> {
     let mut writers = JoinSet::new();
     for topic in topics {
         let (broker, project) = (world.broker.clone(), world.project.clone());
@@ -226,7 +230,7 @@ fn write(world: &World, topics: &[&str], count: u64) -> JoinSet<()> {
         writers.spawn(async move {
             for number in 0..count {
                 let payload = number.to_string();
-                publish(&broker, &project, &topic, (&payload, 0), Retain::Unchanged).await;
+                publish(&broker, &project, &topic, (&payload, 0), retain).await;
             }
         });
     }

@@ -151,29 +151,6 @@ async fn whoever_comes_back_has_the_rest_of_what_is_retained_and_all_since_then(
     }
 }
 
-/// Retains numbers in each of these topics.
-fn write_retained(world: &World, topics: &[&str], count: u64) -> JoinSet<()> {
-    let mut writers = JoinSet::new();
-    for topic in topics {
-        let (broker, project) = (world.broker.clone(), world.project.clone());
-        let topic = (*topic).to_owned();
-        writers.spawn(async move {
-            for number in 0..count {
-                publish(
-                    &broker,
-                    &project,
-                    &topic,
-                    (&number.to_string(), 0),
-                    Retain::Set,
-                )
-                .await;
-                tokio::task::yield_now().await;
-            }
-        });
-    }
-    writers
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_retained_joins_live_without_a_seam_while_writers_go_on() {
     const COUNT: u64 = 1_000;
@@ -185,7 +162,7 @@ async fn what_is_retained_joins_live_without_a_seam_while_writers_go_on() {
             filter.matches(t)
         });
         let wanted = wanted.count();
-        let mut writers = write_retained(&world, &TOPICS, COUNT);
+        let mut writers = write_each(&world, &TOPICS, COUNT, Retain::Set);
         let mut finished = 0;
         while finished < wanted {
             let mut reader = world.subscribe(&[filter], "retained").await;
