@@ -14,6 +14,8 @@ pub const HEADERS_BYTES_MAX: usize = 16 << 10;
 pub const CORRELATION_BYTES_MAX: usize = 4 << 10;
 /// What names the publisher of one message to itself, in bytes.
 pub const PUBLISHER_BYTES_MAX: usize = 32;
+/// Highest QoS of a message (MQTT 5.0, section 4.3), plus one.
+pub const QOS_PLUS_ONE_MAX: u32 = 3;
 /// Longest content type, in bytes.
 pub const CONTENT_TYPE_BYTES_MAX: usize = 256;
 /// Longest compaction key, in bytes.

@@ -18,8 +18,8 @@ use highwater_proto::{
     ids::ShardId,
     limits::{
         CONTENT_TYPE_BYTES_MAX, CORRELATION_BYTES_MAX, HEADERS_BYTES_MAX, HEADERS_MAX,
-        IDEMPOTENCY_KEY_BYTES_MAX, KEY_BYTES_MAX, PUBLISHER_BYTES_MAX, TRACEPARENT_BYTES_MAX,
-        TTL_MS_MAX,
+        IDEMPOTENCY_KEY_BYTES_MAX, KEY_BYTES_MAX, PUBLISHER_BYTES_MAX, QOS_PLUS_ONE_MAX,
+        TRACEPARENT_BYTES_MAX, TTL_MS_MAX,
     },
     names::{NameError, TopicName},
     trace,
@@ -29,9 +29,6 @@ use tokio::{sync::oneshot, time::Instant};
 use tracing::Span;
 
 use crate::{gateway::Door, metrics::Protocol};
-
-/// QoS 2 (MQTT 5.0, section 4.3.3), plus one.
-const QOS_PLUS_ONE_MAX: u32 = 3;
 
 /// A batch that was checked and waits to be sent.
 pub struct Batch<'a> {
