@@ -35,7 +35,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         .compile_fds(client)?;
 
     let cluster = protox::compile(
-        ["cluster/v1/cluster.proto", "cluster/v1/session.proto"],
+        [
+            "cluster/v1/cluster.proto",
+            "cluster/v1/session.proto",
+            "cluster/v1/group.proto",
+        ],
         ["."],
     )?;
     tonic_prost_build::configure()

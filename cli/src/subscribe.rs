@@ -5,14 +5,19 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use highwater_proto::client::{
     SubscribeRequest, SubscribeResponse,
-    subscribe_request::{Request, Start},
+    subscribe_request::{Acks, Request, Start},
 };
+
+use tokio::sync::mpsc;
 
 use crate::{
     client::{Attempts, ServerArgs, block_on},
     output::Output,
     record::{Style, print_gap},
 };
+
+/// Acknowledgements that wait to be sent.
+const ACKS_WAITING: usize = 16;
 
 /// Arguments of `highwater sub`.
 #[derive(Debug, clap::Args)]
@@ -23,6 +28,9 @@ pub struct Args {
     /// Where to begin: latest, earliest, retained, last:<n>, time:<RFC 3339 or ms> or cursor:<cursor>
     #[arg(long, default_value = "latest")]
     from: String,
+    /// Join the group of this name, whose members share the records; each is acknowledged when it is printed
+    #[arg(long, default_value = "", hide_default_value = true)]
+    group: String,
     /// Stop after so many records
     #[arg(long)]
     count: Option<u64>,
@@ -90,14 +98,25 @@ impl Reader {
                 topics: self.args.topics.clone(),
                 from: self.from.clone(),
                 credit: None,
+                group: self.args.group.clone(),
             })),
         };
         // The request side stays open: closing it would end the subscription.
-        let requests = stream::iter([start]).chain(stream::pending());
+        let (acks, acked) = mpsc::channel(ACKS_WAITING);
+        let acked = stream::unfold(acked, async |mut acked| Some((acked.recv().await?, acked)));
+        let requests = stream::iter([start]).chain(acked);
         let mut client = self.args.server.connect(server).await?;
         let mut responses = client.subscribe(requests).await?.into_inner();
         while let Some(response) = responses.message().await? {
-            if let Some(end) = self.on_response(response)? {
+            let cursors = response.records.iter().map(|r| r.cursor.clone()).collect();
+            let end = self.on_response(response)?;
+            if !self.args.group.is_empty() {
+                let acks_of = SubscribeRequest {
+                    request: Some(Request::Ack(Acks { cursors })),
+                };
+                acks.send(acks_of).await?;
+            }
+            if let Some(end) = end {
                 return Ok(end);
             }
         }

@@ -268,6 +268,7 @@ impl Client {
             topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
             from: from.to_owned(),
             credit,
+            group: String::new(),
         };
         let request = SubscribeRequest {
             request: Some(SubscribeKind::Start(start)),

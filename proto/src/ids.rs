@@ -85,6 +85,11 @@ typed_uuid!(
     SessionId,
     "ses_"
 );
+typed_uuid!(
+    /// A consumer in a group, from when it joined until it left.
+    MemberId,
+    "mem_"
+);
 
 /// A process of the cluster. Never 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -198,6 +198,18 @@ pub const MQTT_QUEUE_BYTES_MAX: usize = 256 << 10;
 pub const MQTT_READ_BYTES_MAX: usize = 64 << 10;
 /// Sessions without a connection that one node settles at once.
 pub const MQTT_SETTLED_TOGETHER_MAX: usize = 64;
+/// Longest name of a group of consumers, in bytes.
+pub const GROUP_NAME_BYTES_MAX: usize = 256;
+/// Consumers of one group.
+pub const GROUP_MEMBERS_MAX: usize = 1_024;
+/// Records that a consumer of a group takes at once, and has without having acknowledged them.
+pub const GROUP_CLAIM_RECORDS_MAX: usize = 256;
+/// Bytes at which the same is closed.
+pub const GROUP_CLAIM_BYTES_MAX: usize = 1 << 20;
+/// Events of a group after which what they amount to is written down.
+pub const GROUP_SNAPSHOT_EVENTS: u64 = 512;
+/// Events of one group that are kept. Among them is always what those before them amount to.
+pub const GROUP_EVENTS_KEPT: u64 = 8 * GROUP_SNAPSHOT_EVENTS;
 /// Concurrent HTTP/2 streams of one connection.
 pub const HTTP2_STREAMS_MAX: u32 = 1_024;
 /// Reset HTTP/2 streams that are remembered, against rapid-reset floods (CVE-2023-44487).

@@ -68,6 +68,7 @@ impl Subscriber {
                 topics: vec![run.filter(self.index)],
                 from: self.from.clone(),
                 credit: None,
+                group: String::new(),
             })),
         };
         let mut grpc = run.grpc(self.index, attempt);

@@ -25,6 +25,7 @@ pub mod cursor;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 pub mod from;
+pub mod group;
 pub mod handle;
 pub mod origin;
 pub mod refusal;

@@ -6,17 +6,23 @@
 
 use highwater_proto::{
     ids::{ProjectId, ShardId, TenantId},
-    limits::{FEED_SHARDS_MAX, TICKET_RECORD_MS},
+    limits::{FEED_SHARDS_MAX, GROUP_EVENTS_KEPT, TICKET_RECORD_MS},
     names::TopicFilter,
 };
 
-use crate::catalogue::{Policy, Project, Retention};
+use crate::{
+    catalogue::{Policy, Project, Retention},
+    group,
+};
 
 /// Its id, which no customer's project may have.
 pub const PROJECT: ProjectId = ProjectId::from_bytes([0; 16]);
 
 /// What the topics begin with in which used tickets are recorded.
 pub const TICKETS: &str = "tickets/";
+
+/// What the topics begin with in which nodes say that they were started.
+pub const NODES: &str = "nodes/";
 
 /// The project in a cluster of these shards: spread over as many of them as one subscription can follow, since
 /// it works for every tenant.
@@ -25,12 +31,16 @@ pub const TICKETS: &str = "tickets/";
 pub fn project(mut shards: Vec<ShardId>) -> Project {
     shards.truncate(FEED_SHARDS_MAX);
     let mut project = Project::new(PROJECT, TenantId::from_bytes([0; 16]), "system", shards);
-    let policies = [(TICKETS, TICKET_RECORD_MS)].map(|(level, age_ms)| {
+    let tickets = Retention {
+        age_ms: Some(TICKET_RECORD_MS),
+        ..Retention::default()
+    };
+    let groups = Retention {
+        records: Some(GROUP_EVENTS_KEPT),
+        ..Retention::default()
+    };
+    let policies = [(TICKETS, tickets), (group::LEVEL, groups)].map(|(level, retention)| {
         let filter = TopicFilter::try_from(format!("{level}#").as_str());
-        let retention = Retention {
-            age_ms: Some(age_ms),
-            ..Retention::default()
-        };
         let policy = Policy {
             retention,
             ..Policy::default()

@@ -124,7 +124,7 @@ mod tests {
         stage.cut(follower, leader);
         until("the connection is broken", || !alone.links.is_up(leader)).await;
         let members: Vec<u64> = alone.raft.voter_ids().collect();
-        assert!(!is_lost_to_most(alone, &members, leader).await);
+        assert!(!is_lost_to_most(&alone.links, alone.id, (&members, alone.node), leader).await);
         succeed(alone.clone(), leader).await;
         assert_eq!(alone.metrics.election_hints.get(), 0);
         assert_eq!(alone.leader(), Some(leader));

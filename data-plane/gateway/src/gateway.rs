@@ -9,17 +9,20 @@ use std::{
     time::Duration,
 };
 
-use highwater_broker::Broker;
+use futures_util::future::join;
+use highwater_broker::{Broker, group::Home};
 use highwater_proto::limits::{CONNECTIONS_MAX, HEADER_TIMEOUT_MS, HEARTBEAT_MS};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use crate::{
+    consumer::Leavers,
     cors::Cors,
     grpc, http,
     metrics::Metrics,
     mqtt::{keeper, registry::Registry},
+    nodes::{Nodes, Peers},
     receiving::NodeRoom,
     sampling::Sampling,
     serve, sse, websocket,
@@ -94,7 +97,9 @@ impl Gateway {
             broker,
             started_at_ms: clock(),
             clock,
+            nodes: Nodes::default(),
             sessions: Registry::default(),
+            leavers: Leavers::default(),
             sampling: Sampling::new(options.trace_ratio),
             options,
             metrics: Metrics::default(),
@@ -126,10 +131,12 @@ impl Gateway {
         self.health.set_ready(ready).await;
     }
 
-    /// Sees to MQTT sessions that have no connection, on whichever node it was, until `stop` is cancelled. Every
-    /// node of the cluster does; `peers` are the others.
-    pub async fn keep_sessions(&self, peers: keeper::Peers, stop: CancellationToken) {
-        keeper::run(self.door.clone(), peers, stop).await;
+    /// Sees to what outlives connections, until `stop` is cancelled: MQTT sessions that have none, on whichever
+    /// node it was, and groups whose members have left. Every node of the cluster does; `peers` are the others.
+    pub async fn keep_sessions(&self, peers: Peers, stop: CancellationToken) {
+        let door = &self.door;
+        let keeping = join(keeper::run(door, &peers), door.leavers.run(&door.broker));
+        stop.run_until_cancelled(keeping).await;
     }
 
     /// Serves one port until `shutdown` is cancelled and what was open has ended, or the drain timeout
@@ -168,8 +175,11 @@ pub struct Door {
     pub(crate) clock: Clock,
     /// When the node was started: tells its connections from those before.
     pub(crate) started_at_ms: u64,
+    /// What is known of the cluster's nodes.
+    pub(crate) nodes: Nodes,
     /// The MQTT sessions that are connected here.
     pub(crate) sessions: Registry,
+    pub(crate) leavers: Leavers,
     pub(crate) options: Options,
     pub(crate) sampling: Sampling,
     pub(crate) metrics: Metrics,
@@ -179,6 +189,14 @@ pub struct Door {
 }
 
 impl Door {
+    /// This node, since it was started: where its connections are.
+    pub(crate) fn home(&self) -> Home {
+        Home {
+            node: self.options.node,
+            started_at_ms: self.started_at_ms,
+        }
+    }
+
     /// How long the next client that is sent away waits before it comes back, in milliseconds. The
     /// golden ratio spreads any number of them evenly, without a source of randomness.
     pub(crate) fn reconnect_after_ms(&self) -> u64 {

@@ -20,6 +20,7 @@
 //! `http.rs`, `sse.rs`, `websocket.rs`, `grpc.rs` and `mqtt.rs`, then `serve.rs`.
 
 pub mod authenticate;
+mod consumer;
 mod cors;
 pub mod deliver;
 pub mod gateway;
@@ -28,6 +29,7 @@ mod http;
 mod json;
 pub mod metrics;
 mod mqtt;
+mod nodes;
 pub mod page;
 pub mod publish;
 pub mod read;
@@ -42,4 +44,4 @@ mod ticket;
 mod websocket;
 
 pub use gateway::{Clock, Gateway, Options};
-pub use mqtt::keeper::Peers;
+pub use nodes::Peers;

@@ -1,7 +1,9 @@
 //! A subscription on its way to one client: what every protocol that streams holds.
 
+use std::sync::Arc;
+
 use highwater_broker::{
-    Result,
+    Refusal, Result,
     catalogue::Principal,
     cursor::Cursor,
     from::From,
@@ -9,20 +11,51 @@ use highwater_broker::{
     subscription::{Delivery, Subscription},
 };
 use highwater_proto::{
+    ErrorCode,
+    ids::ShardId,
     limits::{PAGE_BYTES_MAX, PAGE_RECORDS_MAX},
     names::TopicFilter,
 };
 
 use crate::{
+    consumer::Consumer,
     deliver,
     gateway::Door,
     metrics::{Counted, Protocol},
     read,
 };
 
+/// What a client subscribes to.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Topics and filters.
+    pub filters: Vec<TopicFilter>,
+    /// Where to begin.
+    pub from: From,
+    /// The group to join, instead of reading all of it alone.
+    pub group: Option<Box<str>>,
+}
+
+impl Wanted {
+    /// All records, for this client.
+    pub fn alone(filters: Vec<TopicFilter>, from: From) -> Wanted {
+        Wanted {
+            filters,
+            from,
+            group: None,
+        }
+    }
+}
+
+/// Where the records come from.
+enum Source {
+    Alone(Box<Subscription>),
+    Member(Box<Consumer>),
+}
+
 /// A subscription, what may be sent of it, and what it is counted as.
 pub struct Reader {
-    subscription: Subscription,
+    source: Source,
     filters: Vec<TopicFilter>,
     credit: Credit,
     protocol: Protocol,
@@ -33,17 +66,32 @@ impl Reader {
     /// Opens a subscription to what the principal may read. When this returns it is live.
     ///
     /// # Errors
-    /// `forbidden`, or those of [`Subscription::open`].
+    /// `forbidden`, or those of [`Subscription::open`] and [`Consumer::join`].
     pub async fn open(
-        door: &Door,
+        door: &Arc<Door>,
         protocol: Protocol,
         principal: &Principal,
-        (filters, from): (Vec<TopicFilter>, From),
+        wanted: Wanted,
         credit: Credit,
     ) -> Result<Reader> {
-        let subscription = read::open(door, principal, filters.clone(), from).await?;
+        let Wanted {
+            filters,
+            from,
+            group,
+        } = wanted;
+        let source = match group {
+            None => {
+                let subscription = read::open(door, principal, filters.clone(), from).await?;
+                Source::Alone(Box::new(subscription))
+            }
+            Some(group) => {
+                read::require_all(principal, &filters)?;
+                let consumer = Box::pin(join(door, principal, (&group, &filters), from));
+                Source::Member(Box::new(consumer.await?))
+            }
+        };
         Ok(Reader {
-            subscription,
+            source,
             filters,
             credit,
             protocol,
@@ -51,14 +99,25 @@ impl Reader {
         })
     }
 
-    /// The cursor of what comes next.
+    /// The cursor of what comes next; for a group, of what none of its members has taken.
     pub fn cursor(&self) -> String {
-        self.subscription.cursor()
+        match &self.source {
+            Source::Alone(subscription) => subscription.cursor(),
+            Source::Member(consumer) => consumer.cursor(),
+        }
     }
 
     /// What comes next.
     pub fn position(&self) -> Cursor {
-        self.subscription.position()
+        match &self.source {
+            Source::Alone(subscription) => subscription.position(),
+            Source::Member(consumer) => consumer.position(),
+        }
+    }
+
+    /// Whether the records are shared with others, and have to be acknowledged.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.source, Source::Member(_))
     }
 
     /// Allows more to be sent.
@@ -69,18 +128,48 @@ impl Reader {
     /// Waits for the next records or gaps, and for credit: without any it never resolves. What it
     /// returns is counted as sent. Nothing is lost when it is dropped before it resolves.
     pub async fn next(&mut self, door: &Door) -> Result<Delivery> {
-        let Some(limits) = self.credit.limits() else {
-            return std::future::pending().await;
-        };
-        self.next_within(door, limits).await
+        self.next_within(door, self.credit.limits()).await
     }
 
-    /// The same for a client that says in another way how much it takes.
-    pub async fn next_within(&mut self, door: &Door, limits: PageLimits) -> Result<Delivery> {
-        let delivery = self.subscription.next(limits, &*door.clock).await?;
+    /// The same for a client that says in another way how much it takes. While that is nothing, it never
+    /// resolves.
+    pub async fn next_within(
+        &mut self,
+        door: &Door,
+        limits: Option<PageLimits>,
+    ) -> Result<Delivery> {
+        let delivery = match (&mut self.source, limits) {
+            (Source::Alone(subscription), Some(limits)) => {
+                subscription.next(limits, &*door.clock).await?
+            }
+            (Source::Alone(_), None) => return std::future::pending().await,
+            // It has acknowledgements to pass on.
+            (Source::Member(consumer), limits) => consumer.next(limits).await?,
+        };
         let (records, bytes) = deliver::on_delivery(door, self.protocol, &delivery);
         self.credit.spend(records, bytes);
         Ok(delivery)
+    }
+
+    /// The client is done with a record of the group, or gives it back.
+    pub fn ack(&mut self, shard: ShardId, position: u64, is_returned: bool) {
+        if let Source::Member(consumer) = &mut self.source {
+            consumer.ack(shard, position, is_returned);
+        }
+    }
+
+    /// The same for records that are named by their cursors.
+    ///
+    /// # Errors
+    /// `invalid_request` when the subscription is in no group; those of the first cursor that is none.
+    pub fn ack_cursors(&mut self, cursors: &[String], is_returned: bool) -> Result<()> {
+        let Source::Member(consumer) = &mut self.source else {
+            let message = "only members of a group acknowledge records";
+            return Err(Refusal::new(ErrorCode::InvalidRequest, message));
+        };
+        cursors
+            .iter()
+            .try_for_each(|cursor| consumer.ack_cursor(cursor, is_returned))
     }
 
     /// Checks the permission again, for a principal that has changed.
@@ -90,6 +179,20 @@ impl Reader {
     pub fn recheck(&self, principal: &Principal) -> Result<()> {
         read::require_all(principal, &self.filters)
     }
+}
+
+async fn join(
+    door: &Arc<Door>,
+    principal: &Principal,
+    (group, filters): (&str, &[TopicFilter]),
+    from: From,
+) -> Result<Consumer> {
+    let [filter] = filters else {
+        let message = "a group shares one topic or filter";
+        return Err(Refusal::new(ErrorCode::InvalidRequest, message));
+    };
+    let project = principal.project.clone();
+    Consumer::join(door.clone(), project, (group, filter.clone()), from).await
 }
 
 /// What a subscriber has allowed to be sent. A kind that was not given at first never runs out.

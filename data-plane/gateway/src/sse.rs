@@ -43,7 +43,7 @@ use crate::{
     json::GapBody,
     metrics::Protocol,
     read,
-    reader::{Credit, Reader},
+    reader::{Credit, Reader, Wanted},
     serve::Connection,
     session::Session,
     ticket,
@@ -135,7 +135,7 @@ impl Subscriber {
         };
         let principal = session.principal();
         let place = Place::take(door.clone(), principal.project.id, filters.clone());
-        let source = (filters, from);
+        let source = Wanted::alone(filters, from);
         let unlimited = Credit::new(0, 0);
         let reader = Reader::open(&door, Protocol::Sse, principal, source, unlimited).await?;
         let subscriber = Subscriber {

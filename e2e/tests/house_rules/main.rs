@@ -23,7 +23,10 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("highwater-cluster", &["proto", "broker", "storage"]),
     ("highwater-mqtt", &[]),
     ("highwater-websocket", &[]),
-    ("highwater-gateway", &["proto", "broker", "websocket"]),
+    (
+        "highwater-gateway",
+        &["proto", "broker", "mqtt", "websocket"],
+    ),
     (
         "highwater-node",
         &["proto", "broker", "storage", "cluster", "gateway"],

@@ -24,7 +24,7 @@ use crate::{
     gateway::Door,
     metrics::Protocol,
     read,
-    reader::{Credit, Reader},
+    reader::{Credit, Reader, Wanted},
     serve::Connection,
     session::Session,
 };
@@ -113,6 +113,7 @@ impl Subscriber {
             topics,
             from,
             credit,
+            group,
         })) = first.and_then(|r| r.request)
         else {
             let message = "the first request of a subscription is `start`";
@@ -123,14 +124,12 @@ impl Subscriber {
         let credit = credit.unwrap_or_default();
         let principal = self.session.refresh(&self.door)?;
         let credit = Credit::new(credit.messages, credit.bytes);
-        Reader::open(
-            &self.door,
-            Protocol::Grpc,
-            principal,
-            (filters, from),
-            credit,
-        )
-        .await
+        let wanted = Wanted {
+            filters,
+            from,
+            group: (!group.is_empty()).then(|| group.into()),
+        };
+        Reader::open(&self.door, Protocol::Grpc, principal, wanted, credit).await
     }
 
     /// Waits for what comes first: records, more from the client, a changed credential or the end.
@@ -146,6 +145,8 @@ impl Subscriber {
             request = receive(&mut self.requests) => {
                 match request?.and_then(|r| r.request) {
                     Some(Kind::Flow(flow)) => reader.add_credit(flow.messages, flow.bytes),
+                    Some(Kind::Ack(acks)) => reader.ack_cursors(&acks.cursors, false)?,
+                    Some(Kind::Nack(acks)) => reader.ack_cursors(&acks.cursors, true)?,
                     Some(Kind::Auth(auth)) => {
                         self.session.replace(&self.door, &auth.credential)?;
                         reader.recheck(self.session.principal())?;

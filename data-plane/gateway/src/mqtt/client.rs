@@ -29,9 +29,7 @@ use highwater_proto::{
     client::{PublishRequest, PublishResult},
     cluster::{
         self,
-        session::{
-            InFlight as StoredInFlight, Place as Home, Subscription as StoredSubscription, Will,
-        },
+        session::{InFlight as StoredInFlight, Place, Subscription as StoredSubscription, Will},
     },
     ids::SessionId,
     limits::{
@@ -49,7 +47,7 @@ use super::{
     saver::Saver,
     subscribe::{Opened, Wanted},
     subscriptions::{self, Next, Subscription},
-    window::{Acked, Window},
+    window::{Acked, InFlight, Window},
 };
 use crate::{deliver, gateway::Door, metrics::Protocol, session::Session};
 
@@ -142,16 +140,14 @@ impl Client {
         match packet {
             Packet::Publish(publish) => self.on_publish(publish),
             Packet::PubAck(ack) => {
-                if self.window.on_puback(ack.packet_id) == Acked::Done {
-                    self.saver.lag();
-                }
+                let acked = self.window.on_puback(ack.packet_id);
+                self.on_acked(acked);
             }
             Packet::PubRec(ack) => self.on_pubrec(&ack),
             Packet::PubRel(ack) => self.on_pubrel(&ack),
             Packet::PubComp(ack) => {
-                if self.window.on_pubcomp(ack.packet_id) == Acked::Done {
-                    self.saver.lag();
-                }
+                let acked = self.window.on_pubcomp(ack.packet_id);
+                self.on_acked(acked);
             }
             Packet::Subscribe(subscribe) => self.on_subscribe(subscribe),
             Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(unsubscribe),
@@ -321,11 +317,12 @@ impl Client {
             .window
             .on_pubrec(ack.packet_id, ack.reason.is_failure())
         {
-            Acked::Received => {
+            Acked::Received(message) => {
+                self.ack_shared(&message);
                 let release = Packet::PubRel(Ack::new(ack.packet_id, ReasonCode::Success));
                 self.hold(release);
             }
-            Acked::Done => self.saver.lag(),
+            done @ Acked::Done(_) => self.on_acked(done),
             Acked::Unknown => {
                 let reason = match self.version {
                     Version::V5 => ReasonCode::PacketIdNotFound,
@@ -333,6 +330,21 @@ impl Client {
                 };
                 self.acknowledge(Packet::PubRel(Ack::new(ack.packet_id, reason)));
             }
+        }
+    }
+
+    fn on_acked(&mut self, acked: Acked) {
+        if let Acked::Done(message) = acked {
+            self.ack_shared(&message);
+            self.saver.lag();
+        }
+    }
+
+    /// The group of a shared subscription is told that a message has arrived.
+    fn ack_shared(&mut self, message: &InFlight) {
+        let mut subscriptions = self.subscriptions.iter_mut();
+        if let Some(subscription) = subscriptions.find(|s| s.key == message.subscription) {
+            subscription.ack(message.place);
         }
     }
 
@@ -478,9 +490,13 @@ impl Client {
             if let TopicAs::NameAndAlias(alias) = addressed.topic {
                 aliases_out.forget(alias);
             }
+            subscription.ack(place);
             return true;
         }
         subscription.gap = None;
+        if delivery.packet_id().is_none() {
+            subscription.ack(place);
+        }
         if is_held {
             let packet = end.split_off(before).freeze();
             if let Some(packet) = saver.hold(packet) {
@@ -628,7 +644,10 @@ impl Client {
         let index_of = |key| self.subscriptions.iter().position(|s| s.key == key);
         let in_flight = window.iter().filter_map(|message| {
             // What is retained is read anew; of a subscription that is gone, the identifier is left to release.
-            let index = index_of(message.subscription).filter(|_| !message.is_retained);
+            let index = index_of(message.subscription).filter(|at| {
+                // What a group's member had not acknowledged is for another.
+                !message.is_retained && !self.subscriptions[*at].reader.is_shared()
+            });
             let index = match index {
                 Some(index) => index as u32,
                 None if message.is_received => u32::MAX,
@@ -650,7 +669,7 @@ impl Client {
             epoch: self.identity.epoch,
             key: Bytes::copy_from_slice(principal.key.as_bytes()),
             expiry_s: self.expiry_s,
-            connected: Some(self.door.home()),
+            connected: Some(stored_home(&self.door)),
             disconnected_at_ms: 0,
             will: self.will.clone(),
             subscriptions: subscriptions.collect(),
@@ -804,12 +823,11 @@ fn name_of(
     }
 }
 
-/// Where this node's connections are.
-impl Door {
-    pub(super) fn home(&self) -> Home {
-        Home {
-            node: self.options.node,
-            started_at_ms: self.started_at_ms,
-        }
+/// This node, as a session names the place of its connection.
+pub fn stored_home(door: &Door) -> Place {
+    let home = door.home();
+    Place {
+        node: home.node,
+        started_at_ms: home.started_at_ms,
     }
 }

@@ -4,7 +4,7 @@
 //! A client that does not read is not read from either, and one that does not acknowledge is sent nothing more
 //! that needs it: what waits for it is bounded, and its subscriptions stay where they are on the log.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use futures_util::{
@@ -230,7 +230,11 @@ async fn send(
     (answers, batch.send().await)
 }
 
-async fn open(door: &Door, principal: Principal, wanted: super::subscribe::Wanted) -> AllOpened {
+async fn open(
+    door: &Arc<Door>,
+    principal: Principal,
+    wanted: super::subscribe::Wanted,
+) -> AllOpened {
     let (packet_id, id) = (wanted.packet_id, wanted.id);
     (packet_id, id, wanted.open(door, &principal).await)
 }

@@ -33,13 +33,13 @@ use tokio::{
 
 use super::{
     aliases::Aliases,
-    client::{Client, Identity},
+    client::{Client, Identity, stored_home},
     message::ORIGIN_BYTES,
     outbox::Outbox,
     reasons::{reason, remarks},
     registry::Registered,
     saver::Saver,
-    subscriptions::{self, Options, Subscription, open_reader, open_retained},
+    subscriptions::{Options, Subscription, Written, open_reader, open_retained},
     will,
     window::{InFlight, Place, Window},
 };
@@ -276,7 +276,7 @@ async fn claim(
         epoch,
         key: Bytes::copy_from_slice(principal.key.as_bytes()),
         expiry_s: asked.expiry_s,
-        connected: Some(door.home()),
+        connected: Some(stored_home(door)),
         disconnected_at_ms: 0,
         was_sent_away: false,
         will: asked.will.clone(),
@@ -348,7 +348,6 @@ fn terms(connect: &Connect, assigned: Option<&str>) -> connack::Properties {
         receive_max: NonZeroU16::new(MQTT_RECEIVE_MAX),
         topic_alias_max: Some(MQTT_TOPIC_ALIASES_MAX),
         packet_bytes_max: NonZeroU32::new(MQTT_PACKET_BYTES_MAX as u32),
-        shared_subscription_available: Some(false),
         ..Default::default()
     }
 }
@@ -473,22 +472,21 @@ async fn resume_one(
     stored: &StoredSubscription,
 ) -> Result<Subscription> {
     let principal = login.principal();
-    let (filter, _) = subscriptions::parse(&stored.filter)?;
-    let reader = open_reader(
-        door,
-        principal,
-        &filter,
-        From::Cursor(stored.cursor.clone()),
-    )
-    .await?;
+    let written = Written::parse(&stored.filter)?;
+    let cursors = door.broker.cursors();
+    let (from, sent_before) = match &written.group {
+        // The group has gone on without it.
+        Some(_) => (From::Latest, None),
+        None => {
+            let sent = cursors.open(principal.project.id, &stored.sent)?;
+            (From::Cursor(stored.cursor.clone()), Some(sent))
+        }
+    };
+    let reader = open_reader(door, principal, &written, from).await?;
     let retained = match stored.owes_retained {
-        true => Some(open_retained(door, principal, &filter).await?),
+        true => Some(open_retained(door, principal, &written.filter).await?),
         false => None,
     };
-    let sent_before = door
-        .broker
-        .cursors()
-        .open(principal.project.id, &stored.sent)?;
     Ok(Subscription {
         key,
         text: stored.filter.as_str().into(),
@@ -504,7 +502,7 @@ async fn resume_one(
         reader,
         retained,
         backlog: Default::default(),
-        sent_before: Some(sent_before),
+        sent_before,
         gap: None,
     })
 }

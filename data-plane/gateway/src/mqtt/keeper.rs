@@ -8,41 +8,35 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     hash::{DefaultHasher, Hasher},
-    sync::Arc,
     time::Duration,
 };
 
-use futures_util::{
-    StreamExt,
-    future::{BoxFuture, join_all},
-    stream::FuturesUnordered,
-};
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use highwater_broker::{
     Result,
     from::From,
+    group::Home,
     handle::PageLimits,
     session::{self, SessionKey, SessionSlot},
     subscription::{Delivery, Subscription},
+    system,
 };
 use highwater_proto::{
-    cluster::Session,
-    ids::NodeId,
+    cluster::{Session, session::Place},
     limits::{MQTT_SETTLED_TOGETHER_MAX, PAGE_BYTES_MAX, PAGE_RECORDS_MAX},
+    names::TopicFilter,
 };
-use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
-use tokio_util::sync::CancellationToken;
 
 use super::{settle, will};
-use crate::gateway::Door;
+use crate::{
+    gateway::Door,
+    nodes::{LOOK, Peers, read_start, tell_start},
+};
 
 /// Seconds in which a client that was sent to another node is expected there, beside the spread of the
 /// reconnects.
 pub const RETURN_S: u32 = 10;
-/// How often the other nodes are looked at.
-const LOOK: Duration = Duration::from_secs(1);
-/// How long a node has to be gone before its clients are taken for lost.
-const GONE_AFTER: Duration = Duration::from_secs(3);
 /// How far apart the nodes' turns are.
 const TURN_MS: u64 = 700;
 /// Turns there are; more nodes share them.
@@ -54,58 +48,6 @@ const PAGE: PageLimits = PageLimits {
     records: PAGE_RECORDS_MAX,
     bytes: PAGE_BYTES_MAX,
 };
-
-/// Asks whether most nodes of the cluster have lost another one.
-pub type IsLost = Arc<dyn Fn(NodeId) -> BoxFuture<'static, bool> + Send + Sync>;
-
-/// The other nodes of the cluster, and those among them that have been gone for so long that their clients
-/// are taken for lost.
-pub struct Peers {
-    nodes: Vec<NodeId>,
-    is_lost: IsLost,
-    gone: Mutex<HashMap<NodeId, Instant>>,
-}
-
-impl Peers {
-    /// The other nodes, and how to find out about them.
-    pub fn new(nodes: Vec<NodeId>, is_lost: IsLost) -> Peers {
-        Peers {
-            nodes,
-            is_lost,
-            gone: Mutex::default(),
-        }
-    }
-
-    fn has_lost(&self, node: NodeId) -> bool {
-        let gone = self.gone.lock();
-        gone.get(&node)
-            .is_some_and(|since| since.elapsed() >= GONE_AFTER)
-    }
-
-    /// Looks at them all. Returns those that have been gone for long enough since the last look.
-    async fn look(&self) -> HashSet<NodeId> {
-        let asked = self
-            .nodes
-            .iter()
-            .map(|node| async { (*node, (self.is_lost)(*node).await) });
-        let answers = join_all(asked).await;
-        let now = Instant::now();
-        let mut gone = self.gone.lock();
-        let mut lost = HashSet::new();
-        for (node, is_lost) in answers {
-            if !is_lost {
-                gone.remove(&node);
-                continue;
-            }
-            let gone_for = now - *gone.entry(node).or_insert(now);
-            // Twice: a session may be written by its node in its last moment.
-            if gone_for >= GONE_AFTER && gone_for < GONE_AFTER + LOOK * 2 {
-                lost.insert(node);
-            }
-        }
-        lost
-    }
-}
 
 /// What is to be done, and when.
 #[derive(Debug, Default)]
@@ -144,21 +86,18 @@ impl Agenda {
     }
 }
 
-/// Keeps all sessions until it is cancelled.
-pub async fn run(door: Arc<Door>, peers: Peers, stop: CancellationToken) {
-    let keeping = async {
-        loop {
-            let kept = keep(&door, &peers).await;
-            if let Err(refusal) = kept {
-                tracing::debug!(%refusal, "sessions cannot be followed for a moment");
-            }
-            sleep(LOOK).await;
+/// Keeps all sessions, until it is dropped.
+pub async fn run(door: &Door, peers: &Peers) {
+    loop {
+        if let Err(refusal) = keep(door, peers).await {
+            tracing::debug!(%refusal, "sessions cannot be followed for a moment");
         }
-    };
-    stop.run_until_cancelled(keeping).await;
+        sleep(LOOK).await;
+    }
 }
 
 async fn keep(door: &Door, peers: &Peers) -> Result<()> {
+    tell_start(&door.broker, door.home()).await?;
     let mut sessions = follow(door).await?;
     let mut agenda = Agenda::default();
     let mut settling = FuturesUnordered::new();
@@ -168,7 +107,7 @@ async fn keep(door: &Door, peers: &Peers) -> Result<()> {
         while settling.len() < MQTT_SETTLED_TOGETHER_MAX
             && let Some(key) = agenda.pop(now_ms)
         {
-            settling.push(attend(door, peers, key));
+            settling.push(attend(door, key));
         }
         let wake = agenda
             .first_ms()
@@ -179,9 +118,9 @@ async fn keep(door: &Door, peers: &Peers) -> Result<()> {
             .min(next_look);
         tokio::select! {
             delivery = sessions.next(PAGE, &*door.clock) => {
-                for (key, session) in read(&delivery?) {
+                for (key, session) in read(door, &delivery?) {
                     door.sessions.on_written(&key, session.epoch);
-                    let due_ms = due_ms(door, peers, &key, &session);
+                    let due_ms = due_ms(door, &key, &session);
                     agenda.set(&key, due_ms);
                 }
             }
@@ -198,7 +137,7 @@ async fn keep(door: &Door, peers: &Peers) -> Result<()> {
             for key in door.sessions.take_left() {
                 agenda.set(&key, Some(now_ms));
             }
-            let lost = peers.look().await;
+            let lost = door.nodes.look(peers).await;
             if !lost.is_empty() {
                 find_orphans(door, &lost, &mut agenda).await?;
             }
@@ -208,35 +147,55 @@ async fn keep(door: &Door, peers: &Peers) -> Result<()> {
 
 async fn follow(door: &Door) -> Result<Subscription> {
     let broker = door.broker.clone();
-    let system = broker.system().clone();
-    Subscription::open(broker, system, vec![SessionKey::filter()], From::Retained).await
+    let project = broker.system().clone();
+    let nodes = TopicFilter::try_from(format!("{}+", system::NODES).as_str())?;
+    let filters = vec![SessionKey::filter(), nodes];
+    Subscription::open(broker, project, filters, From::Retained).await
 }
 
-/// The sessions of a delivery, each as it was written last.
-fn read(delivery: &Delivery) -> impl Iterator<Item = (SessionKey, Session)> + '_ {
+/// The sessions of a delivery, each as it was written last. What it says of nodes is noted.
+fn read<'a>(
+    door: &'a Door,
+    delivery: &'a Delivery,
+) -> impl Iterator<Item = (SessionKey, Session)> + 'a {
     delivery.slices.iter().filter_map(|slice| {
-        let key = SessionKey::of_topic(&slice.segment.topic.name);
+        let topic = &slice.segment.topic.name;
         let newest = slice.segment.messages.get(slice.end - 1)?;
+        if topic.as_str().starts_with(system::NODES) {
+            let started = read_start(topic.as_str(), newest);
+            started
+                .into_iter()
+                .for_each(|home| door.nodes.on_started(home));
+            return None;
+        }
         match session::decode(newest) {
-            Ok(session) => Some((key, session)),
+            Ok(session) => Some((SessionKey::of_topic(topic), session)),
             Err(refusal) => {
-                tracing::error!(%refusal, topic = slice.segment.topic.name.as_str(), "a session is damaged");
+                tracing::error!(%refusal, topic = topic.as_str(), "a session is damaged");
                 None
             }
         }
     })
 }
 
+fn home_of(place: &Place) -> Home {
+    Home {
+        node: place.node,
+        started_at_ms: place.started_at_ms,
+    }
+}
+
 /// Puts what is connected to nodes that are gone on the agenda.
-async fn find_orphans(door: &Door, lost: &HashSet<NodeId>, agenda: &mut Agenda) -> Result<()> {
+async fn find_orphans(door: &Door, lost: &HashSet<u64>, agenda: &mut Agenda) -> Result<()> {
     let mut all = follow(door).await?;
     while let Some(delivery) = all.try_next(PAGE, &*door.clock).await? {
+        // What is written meanwhile, whoever follows the sessions has heard of.
         if !delivery.is_retained {
-            return Ok(());
+            continue;
         }
-        for (key, session) in read(&delivery) {
+        for (key, session) in read(door, &delivery) {
             let home = session.connected.as_ref();
-            if home.is_some_and(|home| lost.contains(&NodeId(home.node))) {
+            if home.is_some_and(|home| lost.contains(&home.node)) {
                 let due_ms = (door.clock)() + turn_ms(door, &key);
                 agenda.set(&key, Some(due_ms));
             }
@@ -246,10 +205,10 @@ async fn find_orphans(door: &Door, lost: &HashSet<NodeId>, agenda: &mut Agenda) 
 }
 
 /// When there is something to do for a session, by this node, in milliseconds since the Unix epoch.
-fn due_ms(door: &Door, peers: &Peers, key: &SessionKey, session: &Session) -> Option<u64> {
+fn due_ms(door: &Door, key: &SessionKey, session: &Session) -> Option<u64> {
     let turn_ms = turn_ms(door, key);
     if session.connected.is_some() {
-        return is_orphan(door, peers, key, session).then(|| (door.clock)() + turn_ms);
+        return is_orphan(door, key, session).then(|| (door.clock)() + turn_ms);
     }
     let over_ms = match session.expiry_s {
         u32::MAX => None,
@@ -265,37 +224,35 @@ fn due_ms(door: &Door, peers: &Peers, key: &SessionKey, session: &Session) -> Op
 
 /// Whether nobody serves a session that has a connection by its own account: it was this node's before it
 /// was started again, or its node is gone.
-fn is_orphan(door: &Door, peers: &Peers, key: &SessionKey, session: &Session) -> bool {
-    let Some(home) = &session.connected else {
+fn is_orphan(door: &Door, key: &SessionKey, session: &Session) -> bool {
+    let Some(home) = session.connected.as_ref().map(home_of) else {
         return false;
     };
     if home.node == door.options.node {
-        return *home != door.home() || !door.sessions.serves(key);
+        return home != door.home() || !door.sessions.serves(key);
     }
-    peers.has_lost(NodeId(home.node))
+    door.nodes.has_lost(home)
 }
 
 /// Does what is due for a session.
-async fn attend(door: &Door, peers: &Peers, key: SessionKey) -> (SessionKey, Result<()>) {
-    let outcome = attend_to(door, peers, &key).await;
+async fn attend(door: &Door, key: SessionKey) -> (SessionKey, Result<()>) {
+    let outcome = attend_to(door, &key).await;
     (key, outcome)
 }
 
-async fn attend_to(door: &Door, peers: &Peers, key: &SessionKey) -> Result<()> {
+async fn attend_to(door: &Door, key: &SessionKey) -> Result<()> {
     let (slot, session) = SessionSlot::open(&door.broker, key).await?;
     let Some(mut session) = session else {
         return Ok(());
     };
     let now_ms = (door.clock)();
     if session.connected.is_some() {
-        if !is_orphan(door, peers, key, &session) {
+        if !is_orphan(door, key, &session) {
             return Ok(());
         }
         session.connected = None;
         session.disconnected_at_ms = now_ms;
-    } else if due_ms(door, peers, key, &session)
-        .is_none_or(|due_ms| due_ms > now_ms + TURNS * TURN_MS)
-    {
+    } else if due_ms(door, key, &session).is_none_or(|due_ms| due_ms > now_ms + TURNS * TURN_MS) {
         return Ok(());
     }
     match settle(door, slot, session).await {

@@ -1,5 +1,7 @@
 //! A SUBSCRIBE on its way: what of it is opened, and how.
 
+use std::sync::Arc;
+
 use futures_util::future::join_all;
 use highwater_broker::{
     Refusal, Result, catalogue::Principal, from::From, subscription::Subscription as Retained,
@@ -8,9 +10,11 @@ use highwater_mqtt::{
     PacketId, SubscriptionId,
     packet::{Subscribe, subscribe::Subscription as Asked},
 };
-use highwater_proto::{ErrorCode, names::TopicFilter};
+use highwater_proto::ErrorCode;
 
-use super::subscriptions::{self, Subscription, begins_with_retained, open_reader, open_retained};
+use super::subscriptions::{
+    Subscription, Written, begins_with_retained, open_reader, open_retained,
+};
 use crate::{gateway::Door, reader::Reader};
 
 /// User property of a SUBSCRIBE: where its subscriptions begin.
@@ -26,7 +30,7 @@ pub struct Wanted {
 /// What one filter needs.
 struct WantedFilter {
     text: Box<str>,
-    filter: TopicFilter,
+    written: Written,
     asked: Asked,
     /// Where to read from; nothing to go on where the subscription is.
     from: Option<From>,
@@ -62,7 +66,7 @@ impl Wanted {
     }
 
     /// Opens what there is to open. What is returned is live.
-    pub async fn open(self, door: &Door, principal: &Principal) -> Vec<Result<Opened>> {
+    pub async fn open(self, door: &Arc<Door>, principal: &Principal) -> Vec<Result<Opened>> {
         let open = |wanted: Result<WantedFilter>| async { wanted?.open(door, principal).await };
         join_all(self.filters.into_iter().map(open)).await
     }
@@ -74,42 +78,40 @@ impl WantedFilter {
             .filter
             .as_ref()
             .map_err(|invalid| Refusal::new(ErrorCode::InvalidTopic, invalid.to_string()))?;
-        if filter.share().is_some() {
-            let message = "shared subscriptions are not served yet";
-            return Err(Refusal::new(ErrorCode::Unsupported, message));
-        }
         let text: Box<str> = filter.as_str().into();
-        let (filter, from_filter) = subscriptions::parse(&text)?;
-        let from = from_filter.or(from);
+        let written = Written::parse(&text)?;
+        let from = written.from.clone().or(from);
         let is_new = !known.iter().any(|s| s.text == text);
         Ok(WantedFilter {
-            retained: begins_with_retained(asked.retain_handling, is_new, from.as_ref()),
+            // What is retained is for every subscriber, and shared by none (section 4.8.2).
+            retained: written.group.is_none()
+                && begins_with_retained(asked.retain_handling, is_new, from.as_ref()),
             from: match (from, is_new) {
                 (None, false) => None,
                 (None, true) => Some(From::Latest),
                 (from, _) => from,
             },
             text,
-            filter,
+            written,
             asked,
         })
     }
 
-    async fn open(self, door: &Door, principal: &Principal) -> Result<Opened> {
+    async fn open(self, door: &Arc<Door>, principal: &Principal) -> Result<Opened> {
         let WantedFilter {
             text,
-            filter,
+            written,
             asked,
             from,
             retained,
         } = self;
         let reader = match from {
-            Some(from) => Some(open_reader(door, principal, &filter, from).await?),
+            Some(from) => Some(open_reader(door, principal, &written, from).await?),
             None => None,
         };
         // After the reader: what is retained meanwhile comes from it.
         let retained = match retained {
-            true => Some(open_retained(door, principal, &filter).await?),
+            true => Some(open_retained(door, principal, &written.filter).await?),
             false => None,
         };
         Ok(Opened {

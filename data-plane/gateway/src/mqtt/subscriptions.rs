@@ -4,7 +4,7 @@
 //! that every other protocol takes. A record that several subscriptions match is sent for each of them, with
 //! its own QoS and identifier (section 3.3.4).
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use futures_util::future::select_all;
 use highwater_broker::{
@@ -29,10 +29,11 @@ use highwater_proto::{
 
 use super::window::{InFlight, Place, Window};
 use crate::{
+    deliver,
     gateway::Door,
     metrics::Protocol,
     read,
-    reader::{Credit, Reader},
+    reader::{Credit, Reader, Wanted},
 };
 
 /// How much is read for a subscription at once.
@@ -83,26 +84,45 @@ pub enum Next {
     RetainedEnd,
 }
 
-/// A filter as a client writes it: `$from/<from>/<filter>` says where to begin, for those who cannot say it
-/// in another way.
-///
-/// # Errors
-/// `invalid_topic` for a filter that is none here, `invalid_request` for a starting point that is none.
-pub fn parse(text: &str) -> Result<(TopicFilter, Option<From>)> {
-    let (from, pattern) = match text.strip_prefix("$from/") {
-        None => (None, text),
-        Some(rest) => {
-            let missing = || {
-                Refusal::new(
-                    ErrorCode::InvalidTopic,
-                    "`$from/` is followed by a starting point, `/` and a filter",
-                )
-            };
-            let (from, pattern) = rest.split_once('/').ok_or_else(missing)?;
-            (Some(From::parse(from)?), pattern)
-        }
-    };
-    Ok((TopicFilter::try_from(pattern)?, from))
+/// A filter as a client writes it.
+#[derive(Debug, Clone)]
+pub struct Written {
+    pub filter: TopicFilter,
+    /// `$share/<group>/<filter>` (section 4.8.2).
+    pub group: Option<Box<str>>,
+    /// `$from/<from>/<filter>` says where to begin, for those who cannot say it in another way.
+    pub from: Option<From>,
+}
+
+impl Written {
+    /// Reads a filter.
+    ///
+    /// # Errors
+    /// `invalid_topic` for one that is none here, `invalid_request` for a starting point that is none.
+    pub fn parse(text: &str) -> Result<Written> {
+        let invalid = |message| Refusal::new(ErrorCode::InvalidTopic, message);
+        let (group, rest) = match text.strip_prefix("$share/") {
+            None => (None, text),
+            Some(rest) => {
+                let message = "`$share/` is followed by a group, `/` and a filter";
+                let (group, rest) = rest.split_once('/').ok_or_else(|| invalid(message))?;
+                (Some(group.into()), rest)
+            }
+        };
+        let (from, pattern) = match rest.strip_prefix("$from/") {
+            None => (None, rest),
+            Some(rest) => {
+                let message = "`$from/` is followed by a starting point, `/` and a filter";
+                let (from, pattern) = rest.split_once('/').ok_or_else(|| invalid(message))?;
+                (Some(From::parse(from)?), pattern)
+            }
+        };
+        Ok(Written {
+            filter: TopicFilter::try_from(pattern)?,
+            group,
+            from,
+        })
+    }
 }
 
 impl Options {
@@ -129,14 +149,14 @@ pub fn begins_with_retained(handling: RetainHandling, is_new: bool, from: Option
     }
 }
 
-/// Opens the reader of a subscription; when this returns it is live.
+/// Opens the reader of a subscription, from where it says; when this returns it is live.
 ///
 /// # Errors
 /// `forbidden`, or those of a subscription.
 pub async fn open_reader(
-    door: &Door,
+    door: &Arc<Door>,
     principal: &Principal,
-    filter: &TopicFilter,
+    written: &Written,
     from: From,
 ) -> Result<Reader> {
     let from = match from {
@@ -144,8 +164,12 @@ pub async fn open_reader(
         From::Retained => From::Latest,
         from => from,
     };
-    let source = (vec![filter.clone()], from);
-    Reader::open(door, Protocol::Mqtt, principal, source, Credit::new(0, 0)).await
+    let wanted = Wanted {
+        filters: vec![written.filter.clone()],
+        from,
+        group: written.group.clone(),
+    };
+    Reader::open(door, Protocol::Mqtt, principal, wanted, Credit::new(0, 0)).await
 }
 
 /// Opens what reads the retained records of a filter.
@@ -164,29 +188,46 @@ pub async fn open_retained(
 }
 
 impl Subscription {
-    /// Whether the subscription could send more if there was more.
-    fn wants_more(&self, window: &Window) -> bool {
-        self.backlog.slices.is_empty()
-            && (self.options.qos == Qos::AtMostOnce
-                || window.room() > 0
-                || self.sent_before.is_some())
+    /// How much may be read on, if anything: what was read has to be sent first.
+    fn limits(&self, window: &Window) -> Option<PageLimits> {
+        if !self.backlog.slices.is_empty() {
+            return None;
+        }
+        let room = match self.options.qos {
+            Qos::AtMostOnce => LIMITS.records,
+            _ if self.sent_before.is_some() => LIMITS.records,
+            // What a member of a group takes and cannot send, another could.
+            _ if self.reader.is_shared() => window.room().min(LIMITS.records),
+            _ if window.room() > 0 => LIMITS.records,
+            _ => 0,
+        };
+        (room > 0).then_some(PageLimits {
+            records: room,
+            ..LIMITS
+        })
     }
 
-    async fn next(&mut self, door: &Door) -> Result<Next> {
-        match &mut self.retained {
-            None => self
+    async fn next(&mut self, door: &Door, limits: Option<PageLimits>) -> Result<Next> {
+        let (Some(retained), Some(limits)) = (&mut self.retained, limits) else {
+            return self
                 .reader
-                .next_within(door, LIMITS)
+                .next_within(door, limits)
                 .await
-                .map(Next::Records),
-            Some(retained) => match retained.try_next(LIMITS, &*door.clock).await? {
-                Some(delivery) if delivery.is_retained => {
-                    crate::deliver::on_delivery(door, Protocol::Mqtt, &delivery);
-                    Ok(Next::Records(delivery))
-                }
-                _ => Ok(Next::RetainedEnd),
-            },
+                .map(Next::Records);
+        };
+        while let Some(delivery) = retained.try_next(limits, &*door.clock).await? {
+            if delivery.is_retained {
+                deliver::on_delivery(door, Protocol::Mqtt, &delivery);
+                return Ok(Next::Records(delivery));
+            }
+            // Live records of another shard: they come from the reader.
         }
+        Ok(Next::RetainedEnd)
+    }
+
+    /// The client is done with a record.
+    pub fn ack(&mut self, place: Place) {
+        self.reader.ack(place.shard, place.at, false);
     }
 
     /// Takes what was read.
@@ -330,19 +371,20 @@ pub async fn next(
     window: &Window,
     door: &Door,
 ) -> (usize, Result<Next>) {
-    let mut waiting: Vec<_> = subscriptions
+    let waiting = subscriptions
         .iter_mut()
         .enumerate()
-        .filter(|(_, subscription)| subscription.wants_more(window))
-        .map(|(at, subscription)| (at, subscription))
-        .collect();
+        .map(|(at, subscription)| (at, subscription.limits(window), subscription))
+        // A member of a group has acknowledgements to pass on.
+        .filter(|(_, limits, subscription)| limits.is_some() || subscription.reader.is_shared());
+    let mut waiting: Vec<_> = waiting.collect();
     match waiting.as_mut_slice() {
         [] => std::future::pending().await,
-        [(at, only)] => (*at, only.next(door).await),
+        [(at, limits, only)] => (*at, only.next(door, *limits).await),
         many => {
-            let all = many.iter_mut().map(|(at, subscription)| {
-                let at = *at;
-                Box::pin(async move { (at, subscription.next(door).await) })
+            let all = many.iter_mut().map(|(at, limits, subscription)| {
+                let (at, limits) = (*at, *limits);
+                Box::pin(async move { (at, subscription.next(door, limits).await) })
             });
             let (found, _, _) = select_all(all).await;
             found

@@ -33,12 +33,12 @@ pub struct InFlight {
 }
 
 /// What an acknowledgement did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acked {
     /// The message is done with.
-    Done,
-    /// The client has it, and waits for the identifier to be released.
-    Received,
+    Done(InFlight),
+    /// The client has it, for the first time or once more, and waits for the identifier to be released.
+    Received(InFlight),
     /// There is no such message.
     Unknown,
 }
@@ -137,11 +137,15 @@ impl Window {
     /// PUBACK.
     pub fn on_puback(&mut self, id: PacketId) -> Acked {
         match self.position(id) {
-            Some(at) if self.in_flight[at].qos == Qos::AtLeastOnce => {
-                self.in_flight.remove(at);
-                Acked::Done
-            }
+            Some(at) if self.in_flight[at].qos == Qos::AtLeastOnce => self.remove(at),
             _ => Acked::Unknown,
+        }
+    }
+
+    fn remove(&mut self, at: usize) -> Acked {
+        match self.in_flight.remove(at) {
+            Some(message) => Acked::Done(message),
+            None => Acked::Unknown,
         }
     }
 
@@ -150,11 +154,10 @@ impl Window {
         match self.position(id) {
             Some(at) if self.in_flight[at].qos == Qos::ExactlyOnce => {
                 if is_refused {
-                    self.in_flight.remove(at);
-                    return Acked::Done;
+                    return self.remove(at);
                 }
                 self.in_flight[at].is_received = true;
-                Acked::Received
+                Acked::Received(self.in_flight[at].clone())
             }
             _ => Acked::Unknown,
         }
@@ -163,10 +166,7 @@ impl Window {
     /// PUBCOMP.
     pub fn on_pubcomp(&mut self, id: PacketId) -> Acked {
         match self.position(id) {
-            Some(at) if self.in_flight[at].is_received => {
-                self.in_flight.remove(at);
-                Acked::Done
-            }
+            Some(at) if self.in_flight[at].is_received => self.remove(at),
             _ => Acked::Unknown,
         }
     }
@@ -192,7 +192,7 @@ mod tests {
         let mut window = Window::new(3, []);
         let open = |window: &mut Window| window.open(Qos::AtLeastOnce, 0, place(0), false);
         assert_eq!((open(&mut window), open(&mut window)), (id(1), id(2)));
-        assert_eq!(window.on_puback(id(1)), Acked::Done);
+        assert!(matches!(window.on_puback(id(1)), Acked::Done(_)));
         assert_eq!(window.on_puback(id(1)), Acked::Unknown);
         window.last_id = u16::MAX;
         assert_eq!((open(&mut window), open(&mut window)), (id(1), id(3)));
@@ -205,12 +205,12 @@ mod tests {
         let first = window.open(Qos::ExactlyOnce, 0, place(0), false);
         assert_eq!(window.on_puback(first), Acked::Unknown);
         assert_eq!(window.on_pubcomp(first), Acked::Unknown);
-        assert_eq!(window.on_pubrec(first, false), Acked::Received);
+        assert!(matches!(window.on_pubrec(first, false), Acked::Received(_)));
         // The client may say it again when it did not get the answer.
-        assert_eq!(window.on_pubrec(first, false), Acked::Received);
-        assert_eq!(window.on_pubcomp(first), Acked::Done);
+        assert!(matches!(window.on_pubrec(first, false), Acked::Received(_)));
+        assert!(matches!(window.on_pubcomp(first), Acked::Done(_)));
         let second = window.open(Qos::ExactlyOnce, 0, place(1), false);
-        assert_eq!(window.on_pubrec(second, true), Acked::Done);
+        assert!(matches!(window.on_pubrec(second, true), Acked::Done(_)));
         assert_eq!(window.room(), 3);
     }
 

@@ -47,7 +47,7 @@ use crate::{
     page::Page,
     publish::{Pending, prepare},
     read,
-    reader::{Credit, Reader},
+    reader::{Credit, Reader, Wanted},
     session::Session,
 };
 
@@ -69,6 +69,8 @@ pub struct Client {
     pub agreement: Option<Agreement>,
 }
 
+/// Topics, where to begin, and the group to join.
+type Asked = (Vec<String>, String, String);
 /// What a subscription becomes when it has been opened.
 type Opened = (Id, Result<Reader>);
 /// Publishes that were answered, with what their client calls them.
@@ -204,7 +206,7 @@ struct Connection {
     subscriptions: Vec<(Id, Reader)>,
     /// Subscriptions that are being opened.
     opening: Vec<Id>,
-    asked: Vec<(Id, (Vec<String>, String), Credit)>,
+    asked: Vec<(Id, Asked, Credit)>,
     publishes: Vec<(Id, PublishRequest)>,
     /// Publishes that wait for their outcome.
     waiting: usize,
@@ -318,6 +320,7 @@ impl Connection {
                 topics,
                 from,
                 credit: (messages, bytes),
+                group,
             } => {
                 let is_known = self.opening.contains(id) || self.position(id).is_some();
                 if is_known || id.0.is_empty() {
@@ -329,7 +332,7 @@ impl Connection {
                 }
                 self.opening.push(id.clone());
                 let credit = Credit::new(messages, bytes);
-                self.asked.push((id.clone(), (topics, from), credit));
+                self.asked.push((id.clone(), (topics, from, group), credit));
             }
             Request::Unsubscribe => {
                 let at = self.position(id).ok_or_else(no_subscription)?;
@@ -341,6 +344,14 @@ impl Connection {
             Request::Flow { messages, bytes } => {
                 let at = self.position(id).ok_or_else(no_subscription)?;
                 self.subscriptions[at].1.add_credit(messages, bytes);
+            }
+            Request::Ack {
+                cursors,
+                is_returned,
+            } => {
+                let at = self.position(id).ok_or_else(no_subscription)?;
+                let (_, reader) = &mut self.subscriptions[at];
+                reader.ack_cursors(&cursors, is_returned)?;
             }
             Request::Ping => self.reply(id, Reply::Pong),
         }
@@ -542,23 +553,21 @@ fn name_of_connection(door: &Door) -> String {
 }
 
 async fn open(
-    door: &Door,
+    door: &Arc<Door>,
     principal: Option<Principal>,
-    (topics, from): (Vec<String>, String),
+    (topics, from, group): Asked,
     credit: Credit,
 ) -> Result<Reader> {
     let unknown = || Refusal::new(ErrorCode::Unauthenticated, "there is no credential");
     let principal = principal.ok_or_else(unknown)?;
     let filters = read::parse_filters(&topics)?;
     let from = read::parse_from(&from, From::Latest)?;
-    Reader::open(
-        door,
-        Protocol::WebSocket,
-        &principal,
-        (filters, from),
-        credit,
-    )
-    .await
+    let wanted = Wanted {
+        filters,
+        from,
+        group: (!group.is_empty()).then(|| group.into()),
+    };
+    Reader::open(door, Protocol::WebSocket, &principal, wanted, credit).await
 }
 
 /// Takes a batch, as soon as its shards have room.

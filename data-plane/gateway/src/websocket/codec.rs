@@ -39,6 +39,8 @@ pub enum Request {
         from: String,
         /// Messages and bytes; 0 is without limit.
         credit: (u64, u64),
+        /// The group to join; empty for none.
+        group: String,
     },
     /// End the subscription with this id.
     Unsubscribe,
@@ -46,6 +48,11 @@ pub enum Request {
     Publish(Box<PublishRequest>),
     /// Add credit to the subscription with this id.
     Flow { messages: u64, bytes: u64 },
+    /// A member of a group is done with these records, or gives them back.
+    Ack {
+        cursors: Vec<String>,
+        is_returned: bool,
+    },
     /// Answer with a pong.
     Ping,
 }

@@ -37,9 +37,9 @@ pub fn decode(text: &[u8]) -> Result<(Id, Result<Request>)> {
     let kind: String = serde_json::from_str(kind.get()).map_err(malformed)?;
     let subscription = fields.take("sub");
     let id = match (kind.as_str(), subscription) {
-        ("flow", subscription) => subscription,
+        ("flow" | "ack" | "nack", subscription) => subscription,
         (_, None) => fields.take("id"),
-        _ => return Err(invalid("only `flow` has a `sub`")),
+        _ => return Err(invalid("only `flow`, `ack` and `nack` have a `sub`")),
     };
     let id = id.map(id_of).transpose()?.unwrap_or_default();
     let request = match kind.as_str() {
@@ -57,6 +57,8 @@ pub fn decode(text: &[u8]) -> Result<(Id, Result<Request>)> {
             messages: credit.messages,
             bytes: credit.bytes,
         }),
+        "ack" => fields.read().map(|body: AcksBody| body.into_request(false)),
+        "nack" => fields.read().map(|body: AcksBody| body.into_request(true)),
         "ping" => fields.read().map(|Nothing {}| Request::Ping),
         _ => return Err(invalid("there is no message of this `type`")),
     };
@@ -91,6 +93,8 @@ struct SubscribeBody {
     from: String,
     #[serde(default)]
     credit: CreditBody,
+    #[serde(default)]
+    group: String,
 }
 
 impl SubscribeBody {
@@ -99,6 +103,22 @@ impl SubscribeBody {
             topics: self.topics,
             from: self.from,
             credit: (self.credit.messages, self.credit.bytes),
+            group: self.group,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AcksBody {
+    cursors: Vec<String>,
+}
+
+impl AcksBody {
+    fn into_request(self, is_returned: bool) -> Request {
+        Request::Ack {
+            cursors: self.cursors,
+            is_returned,
         }
     }
 }

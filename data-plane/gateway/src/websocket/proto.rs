@@ -46,6 +46,7 @@ pub fn decode(bytes: Bytes) -> Result<(Id, Result<Request>)> {
                 topics: start.topics,
                 from: start.from,
                 credit: (credit.messages, credit.bytes),
+                group: start.group,
             }
         }
         Some(Kind::Unsubscribe(_)) => Request::Unsubscribe,
@@ -53,6 +54,14 @@ pub fn decode(bytes: Bytes) -> Result<(Id, Result<Request>)> {
         Some(Kind::Flow(flow)) => Request::Flow {
             messages: flow.messages,
             bytes: flow.bytes,
+        },
+        Some(Kind::Ack(acks)) => Request::Ack {
+            cursors: acks.cursors,
+            is_returned: false,
+        },
+        Some(Kind::Nack(acks)) => Request::Ack {
+            cursors: acks.cursors,
+            is_returned: true,
         },
         Some(Kind::Ping(_)) => Request::Ping,
         None => return Err(invalid("the message asks for nothing that is known here")),

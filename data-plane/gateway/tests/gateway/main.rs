@@ -3,6 +3,7 @@
 mod browser;
 mod expiry;
 mod fields;
+mod groups;
 mod grpc;
 mod http;
 mod mqtt;

@@ -1,6 +1,6 @@
 //! MQTT as its clients see it, packet by packet.
 
 mod messages;
-mod peer;
+pub mod peer;
 mod sessions;
 mod websocket;

@@ -14,7 +14,7 @@ use highwater_broker::{
     origin::OriginPattern,
     tail::Tail,
 };
-use highwater_gateway::{Clock, Gateway, Options};
+use highwater_gateway::{Clock, Gateway, Options, Peers};
 use highwater_proto::{
     client::highwater_client::HighwaterClient,
     ids::{KeyId, ProjectId, ShardId, TenantId},
@@ -119,6 +119,14 @@ impl Stage {
             async move { gateway.serve(listener, tls, shutdown).await.unwrap() }
         };
         running.spawn(serving);
+        let keeping = gateway.clone();
+        let alone = Peers::new(
+            Vec::new(),
+            Arc::new(|_| Box::pin(std::future::ready(false))),
+        );
+        running.spawn(async move {
+            keeping.keep_sessions(alone, CancellationToken::new()).await;
+        });
         Stage {
             address,
             shards,

@@ -93,6 +93,7 @@ fn start(topics: &[&str], from: &str) -> Start {
         topics,
         from: from.to_owned(),
         credit: None,
+        group: String::new(),
     }
 }
 
