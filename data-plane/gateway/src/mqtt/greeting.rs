@@ -48,7 +48,7 @@ use crate::{gateway::Door, metrics::Protocol, page::Page, session::Session};
 /// The one method of enhanced authentication: its data is a key or token, at CONNECT and to renew it.
 const AUTHENTICATION_METHOD: &str = "highwater";
 /// How often a session is looked up anew because somebody else has written it meanwhile.
-const CLAIMS_MAX: usize = 8;
+const CLAIM_ATTEMPTS: usize = 8;
 
 /// What is allowed in the first packet.
 pub const CONNECT_LIMITS: Limits = Limits {
@@ -289,7 +289,7 @@ async fn claim(
             is_present: false,
         });
     }
-    for _ in 0..CLAIMS_MAX {
+    for _ in 0..CLAIM_ATTEMPTS {
         let (mut slot, before) = SessionSlot::open(&door.broker, key).await?;
         let now_ms = (door.clock)();
         let epoch = before.as_ref().map_or(1, |session| session.epoch + 1);
