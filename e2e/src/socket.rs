@@ -64,13 +64,41 @@ impl Socket {
     /// The refusal, or what became of the connection.
     pub async fn subscribe(&mut self, id: u64, topics: &[&str], from: &str) -> Result<String> {
         let subscribe = json!({"type": "subscribe", "id": id, "topics": topics, "from": from});
-        let subscribe = Message::text(subscribe.to_string());
-        self.stream.send(subscribe).await?;
+        self.receipt(id, subscribe).await
+    }
+
+    /// Joins a group that shares a filter, with room for so many records. Gives the cursor of the receipt.
+    ///
+    /// # Errors
+    /// The refusal, or what became of the connection.
+    pub async fn join(
+        &mut self,
+        id: u64,
+        (group, filter): (&str, &str),
+        room: u64,
+    ) -> Result<String> {
+        let subscribe = json!({
+            "type": "subscribe", "id": id, "topics": [filter], "group": group,
+            "credit": {"messages": room},
+        });
+        self.receipt(id, subscribe).await
+    }
+
+    async fn receipt(&mut self, id: u64, subscribe: Value) -> Result<String> {
+        self.send(&subscribe).await?;
         let receipt = self.next().await?;
         let is_receipt = receipt["type"] == "subscribed" && receipt["id"] == id;
         ensure!(is_receipt, "{receipt} is no receipt of {id}");
         let cursor = receipt["cursor"].as_str();
         Ok(cursor.context("a receipt has a cursor")?.to_owned())
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// What became of the connection.
+    pub async fn send(&mut self, message: &Value) -> Result<()> {
+        Ok(self.stream.send(Message::text(message.to_string())).await?)
     }
 
     /// The next message.
