@@ -102,3 +102,42 @@ async fn a_node_with_a_foreign_certificate_is_turned_away() {
     let outside = cluster.client(2).publish("a", "x").await;
     assert!(outside.is_err(), "{outside:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewed_certificate_is_shown_without_a_restart() {
+    let cluster = Cluster::start_with(Setup {
+        nodes: 1,
+        allowed_warnings: &["the certificate in use stays"],
+        ..setup()
+    })
+    .await;
+    let folder = cluster.folder().to_owned();
+    let (address, key) = (cluster.address(0), cluster.key());
+    let mut live = cluster.client(0).subscribe(&["a"], "latest").await.unwrap();
+    // Half of a pair that does not fit: it is not used.
+    let certificate = folder.join("client-1.pem");
+    let before = std::fs::read(&certificate).unwrap();
+    std::fs::write(&certificate, "no certificate").unwrap();
+    eventually("the node says so", async || {
+        cluster.log(0).contains("the certificate in use stays")
+    })
+    .await;
+    let client = Client::with_tls(
+        address,
+        key,
+        &std::fs::read_to_string(folder.join("ca.pem")).unwrap(),
+    );
+    client.publish("a", "x").await.unwrap();
+    std::fs::write(&certificate, before).unwrap();
+    // Another authority's, to be told apart.
+    let renewed = Authority::generate();
+    renewed.issue(&folder, "client-1");
+    eventually("new connections see the new one", async || {
+        let client = Client::with_tls(address, key, &renewed.pem());
+        client.publish("a", "y").await.is_ok()
+    })
+    .await;
+    // Old connections go on.
+    let records = within_deadline("it is delivered", live.records(2)).await;
+    assert_eq!(records.unwrap().len(), 2);
+}

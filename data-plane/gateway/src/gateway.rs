@@ -140,7 +140,7 @@ impl Gateway {
     }
 
     /// Serves one port until `shutdown` is cancelled and what was open has ended, or the drain timeout
-    /// has passed. With `tls` every connection must use it; its list of ALPN protocols is set here.
+    /// has passed. With `tls` every connection must use it, as it is when the connection comes.
     ///
     /// May be called for several listeners.
     ///
@@ -149,7 +149,7 @@ impl Gateway {
     pub async fn serve(
         &self,
         listener: TcpListener,
-        tls: Option<Arc<rustls::ServerConfig>>,
+        tls: Option<serve::Tls>,
         shutdown: CancellationToken,
     ) -> io::Result<()> {
         let router = http::router(&self.door)

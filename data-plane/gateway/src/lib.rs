@@ -45,3 +45,4 @@ mod websocket;
 
 pub use gateway::{Clock, Gateway, Options};
 pub use nodes::Peers;
+pub use serve::{ALPN_PROTOCOLS, Tls};

@@ -64,7 +64,7 @@ pub(crate) fn begins_with(first: u8) -> bool {
 }
 
 /// The name of MQTT in TLS's negotiation of the protocol (ALPN).
-pub(crate) const ALPN: &[u8] = b"mqtt";
+pub(crate) const ALPN: &str = "mqtt";
 
 /// Serves a connection to its end, of a page if it came in a WebSocket.
 ///

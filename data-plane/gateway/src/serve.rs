@@ -31,7 +31,7 @@ use rustls::ServerConfig;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
@@ -51,6 +51,12 @@ use crate::{
 
 /// Pause after a failed accept, which is nearly always a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The newest settings of TLS, for connections from now on. [`ALPN_PROTOCOLS`] are to be among them.
+pub type Tls = watch::Receiver<Arc<ServerConfig>>;
+
+/// What is spoken on a port, to be offered in the handshake of TLS (RFC 7301).
+pub const ALPN_PROTOCOLS: [&str; 3] = ["h2", "http/1.1", mqtt::ALPN];
 
 /// What a request can know of the connection it came on.
 #[derive(Debug, Clone)]
@@ -107,7 +113,7 @@ impl Connection {
 pub(crate) struct Port {
     pub door: Arc<Door>,
     pub router: Cors,
-    pub tls: Option<Arc<ServerConfig>>,
+    pub tls: Option<Tls>,
     pub health: grpc::Health,
 }
 
@@ -120,7 +126,7 @@ impl Port {
         let drain_timeout = options.drain_timeout;
         let draining = CancellationToken::new();
         let connections = Connections {
-            tls: self.tls.map(acceptor),
+            tls: self.tls,
             http: builder(&tasks, &self.door),
             tasks: tasks.clone(),
             router: self.router,
@@ -171,12 +177,6 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn acceptor(config: Arc<ServerConfig>) -> TlsAcceptor {
-    let mut config = ServerConfig::clone(&config);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), mqtt::ALPN.to_vec()];
-    Arc::new(config).into()
-}
-
 fn builder(tasks: &Tasks, door: &Door) -> auto::Builder<Tasks> {
     let options = &door.options;
     let mut builder = auto::Builder::new(tasks.clone());
@@ -209,7 +209,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 struct Connections {
     door: Arc<Door>,
     router: Cors,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Tls>,
     http: auto::Builder<Tasks>,
     tasks: Tasks,
     draining: CancellationToken,
@@ -234,7 +234,8 @@ impl Connections {
         match &self.tls {
             None => self.serve_any(socket, connection).await,
             Some(tls) => {
-                let handshake = tls.accept(socket);
+                let newest = tls.borrow().clone();
+                let handshake = TlsAcceptor::from(newest).accept(socket);
                 let stream = timeout(self.door.options.header_timeout, handshake).await??;
                 self.serve_any(stream, connection).await
             }

@@ -13,6 +13,7 @@
 //! Reading order: `config.rs`, `node.rs`, `shutdown.rs`, `health.rs`, then the rest.
 
 pub mod catalogue_file;
+mod certificates;
 pub mod clock;
 pub mod config;
 pub mod health;

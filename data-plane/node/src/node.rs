@@ -14,17 +14,17 @@ use highwater_cluster::{
     Blocking, Cluster, ClusterConfig, PeerAddress, PeerTls, RetentionOf, Sizes, StartError,
     TcpTransport, data_paths,
 };
-use highwater_gateway::{Gateway, Options, Peers};
+use highwater_gateway::{Gateway, Options, Peers, Tls};
 use highwater_proto::limits;
 use highwater_storage::{disk::real::RealDisk, kv::rocks::RocksKv};
 use prometheus_client::registry::Registry;
-use rustls::ServerConfig;
 use tokio::{net::TcpListener, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
     catalogue_file::Watch,
+    certificates::Certificates,
     clock,
     config::{Config, Door},
     health::{Health, Phase},
@@ -51,7 +51,7 @@ pub struct Node {
 }
 
 /// A socket for clients, and the certificate it shows.
-type Listener = (TcpListener, Option<Arc<ServerConfig>>);
+type Listener = (TcpListener, Option<Tls>);
 
 /// Where a node listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,10 +71,11 @@ impl Node {
     pub async fn start(config: Config) -> anyhow::Result<Node> {
         let mut watch = Watch::new(config.catalogue.clone(), config.shards);
         let catalogue = watch.look(true)?.unwrap_or_default();
-        let mut listeners = vec![listen_to_clients("client", &config.client).await?];
+        let tasks = Tasks::default();
+        let mut listeners = vec![listen_to_clients("client", &config.client, &tasks).await?];
         for (name, door) in [("mqtt", &config.mqtt), ("mqtts", &config.mqtts)] {
             if let Some(door) = door {
-                listeners.push(listen_to_clients(name, door).await?);
+                listeners.push(listen_to_clients(name, door, &tasks).await?);
             }
         }
         let peer_listener = listen("peer", &config.peer).await?;
@@ -113,7 +114,6 @@ impl Node {
         let gateway = gateway.with_routes(health.clone().routes(registry));
         gateway.set_ready(false).await;
 
-        let tasks = Tasks::default();
         tasks.spawn("catalogue", reload(watch, broker, health.clone()));
         tasks.spawn(
             "sessions",
@@ -215,13 +215,21 @@ async fn listen(name: &str, door: &Door) -> anyhow::Result<TcpListener> {
     listener.with_context(|| format!("{name}.listen: cannot use {}", door.listen))
 }
 
-async fn listen_to_clients(name: &str, door: &Door) -> anyhow::Result<Listener> {
-    let tls = door
-        .tls
-        .as_ref()
-        .map(|files| files.server(&[]))
-        .transpose()?;
-    Ok((listen(name, door).await?, tls.map(Arc::new)))
+async fn listen_to_clients(
+    name: &'static str,
+    door: &Door,
+    tasks: &Tasks,
+) -> anyhow::Result<Listener> {
+    let tls = match &door.tls {
+        None => None,
+        Some(files) => {
+            let mut certificates = Certificates::read(name, files.clone())?;
+            let newest = certificates.newest();
+            tasks.spawn("certificates", async move { certificates.watch().await });
+            Some(newest)
+        }
+    };
+    Ok((listen(name, door).await?, tls))
 }
 
 /// Sees to the MQTT sessions of the whole cluster together with the other nodes.

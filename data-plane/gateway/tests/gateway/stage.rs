@@ -14,7 +14,7 @@ use highwater_broker::{
     origin::OriginPattern,
     tail::Tail,
 };
-use highwater_gateway::{Clock, Gateway, Options, Peers};
+use highwater_gateway::{ALPN_PROTOCOLS, Clock, Gateway, Options, Peers};
 use highwater_proto::{
     client::highwater_client::HighwaterClient,
     ids::{KeyId, ProjectId, ShardId, TenantId},
@@ -22,7 +22,7 @@ use highwater_proto::{
 };
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
@@ -114,6 +114,11 @@ impl Stage {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
+        let tls = tls.map(|config| {
+            let mut config = rustls::ServerConfig::clone(&config);
+            config.alpn_protocols = ALPN_PROTOCOLS.map(|p| p.as_bytes().to_vec()).into();
+            watch::Sender::new(Arc::new(config)).subscribe()
+        });
         let serving = {
             let (gateway, shutdown) = (gateway.clone(), shutdown.clone());
             async move { gateway.serve(listener, tls, shutdown).await.unwrap() }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use highwater_mqtt::{Packet, Version};
 use http_body_util::{BodyExt, Empty};
 use hyper::{Request, StatusCode, client::conn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -15,7 +16,10 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::stage::{Stage, within};
+use crate::{
+    mqtt::peer as mqtt,
+    stage::{Stage, within},
+};
 
 /// A stage with a certificate for `localhost`, and that certificate.
 async fn stage() -> (Stage, CertificateDer<'static>) {
@@ -109,6 +113,26 @@ async fn both_versions_of_http_are_spoken_over_tls() {
             }
         };
         assert_eq!(response.status(), StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn mqtt_is_spoken_over_tls_whether_or_not_it_is_named_in_the_handshake() {
+    let (stage, certificate) = stage().await;
+    for offered in [&["mqtt"][..], &[]] {
+        let socket = TcpStream::connect(stage.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let connector = connector(certificate.clone(), offered);
+        let mut stream = within(connector.connect(name, socket)).await.unwrap();
+        let chosen = stream.get_ref().1.alpn_protocol();
+        assert_eq!(chosen, offered.first().map(|name| name.as_bytes()));
+        let mut bytes = BytesMut::new();
+        let connect = Packet::from(mqtt::connect(&stage, Version::V3_1_1, ""));
+        connect.encode(Version::V3_1_1, &mut bytes).unwrap();
+        within(stream.write_all(&bytes)).await.unwrap();
+        let mut answer = [0; 4];
+        within(stream.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(answer, [0x20, 2, 0, 0], "a CONNACK that accepts");
     }
 }
 
