@@ -16,6 +16,7 @@ use clap::Parser;
 
 mod contender;
 mod disk;
+mod door;
 mod measure;
 mod row;
 mod workloads;

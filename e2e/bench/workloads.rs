@@ -5,7 +5,9 @@ use anyhow::{Result, bail};
 use crate::{Scale, row::Row};
 
 mod cold_start;
+mod connections;
 mod delivery;
+mod doors;
 mod failover;
 mod fan_out;
 mod hand_over;
@@ -31,6 +33,8 @@ pub const NAMES: &[&str] = &[
     failover::NAME,
     hand_over::NAME,
     cold_start::NAME,
+    connections::NAME,
+    doors::NAME,
 ];
 
 /// Runs one.
@@ -50,6 +54,8 @@ pub async fn run(name: &str, scale: Scale) -> Result<Vec<Row>> {
         failover::NAME => failover::run(scale).await,
         hand_over::NAME => hand_over::run(scale).await,
         cold_start::NAME => cold_start::run(scale).await,
+        connections::NAME => connections::run(scale).await,
+        doors::NAME => doors::run(scale).await,
         _ => bail!("no such workload"),
     }
 }

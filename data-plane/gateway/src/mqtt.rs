@@ -52,6 +52,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     client::{Client, End},
     greeting::{CONNECT_LIMITS, LIMITS, Turned, greet, read_connect},
+    registry::Registered,
 };
 use crate::{gateway::Door, page::Page};
 
@@ -68,6 +69,9 @@ pub(crate) const ALPN: &str = "mqtt";
 
 /// Serves a connection to its end, of a page if it came in a WebSocket.
 ///
+/// What is needed only at its beginning or its end has memory of its own, so that an idle connection does not
+/// hold it.
+///
 /// # Errors
 /// Those of the socket.
 pub(crate) async fn serve(
@@ -76,32 +80,12 @@ pub(crate) async fn serve(
     page: Page,
     draining: CancellationToken,
 ) -> io::Result<()> {
-    let mut decoder = Decoder::of_client(CONNECT_LIMITS);
-    let mut buf = BytesMut::new();
-    let options = &door.options;
-    let greeting = async {
-        let connect = read_connect(&mut io, &mut decoder, &mut buf).await?;
-        // From here on it is us who take the time.
-        Ok(connect)
+    let Some((mut client, registered, input)) = Box::pin(welcome(&door, &mut io, page)).await?
+    else {
+        return Ok(());
     };
-    let greeted = match timeout(options.header_timeout, greeting).await {
-        Ok(Ok(connect)) => Box::pin(greet(&door, connect, page)).await,
-        Ok(Err(turned)) => Err(turned),
-        Err(_) => Err(Turned(None)),
-    };
-    let (mut client, registered) = match greeted {
-        Ok(greeted) => greeted,
-        Err(Turned(answer)) => {
-            if let Some((version, answer)) = answer {
-                io.write_all(&greeting::encode(version, answer)).await?;
-            }
-            return io.shutdown().await;
-        }
-    };
-    decoder.set_limits(LIMITS);
-    let end = client
-        .run(io, (decoder, buf), (registered.taken_over(), &draining))
-        .await;
+    let taken_over = registered.taken_over();
+    let end = client.run(io, input, (taken_over, &draining)).await;
     if let Err(refusal) = Box::pin(finish(client, end)).await {
         tracing::debug!(%refusal, "a session is left to be settled");
         door.sessions.leave(registered.key().clone());
@@ -109,11 +93,44 @@ pub(crate) async fn serve(
     Ok(())
 }
 
+/// A client with its place among the connections, and what was read of it.
+type Welcomed<'a> = (Box<Client>, Registered<'a>, (Decoder, BytesMut));
+
+/// Waits for a client and takes over its session. There is none when it was turned away.
+async fn welcome<'a>(
+    door: &'a Arc<Door>,
+    io: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    page: Page,
+) -> io::Result<Option<Welcomed<'a>>> {
+    let mut decoder = Decoder::of_client(CONNECT_LIMITS);
+    let mut buf = BytesMut::new();
+    let connect = read_connect(io, &mut decoder, &mut buf);
+    let greeted = match timeout(door.options.header_timeout, connect).await {
+        // From here on it is us who take the time.
+        Ok(Ok(connect)) => greet(door, connect, page).await,
+        Ok(Err(turned)) => Err(turned),
+        Err(_) => Err(Turned(None)),
+    };
+    match greeted {
+        Ok((client, registered)) => {
+            decoder.set_limits(LIMITS);
+            Ok(Some((client, registered, (decoder, buf))))
+        }
+        Err(Turned(answer)) => {
+            if let Some((version, answer)) = answer {
+                io.write_all(&greeting::encode(version, answer)).await?;
+            }
+            io.shutdown().await?;
+            Ok(None)
+        }
+    }
+}
+
 /// Leaves the session as whoever goes on with it needs it.
 ///
 /// # Errors
 /// When it could not be written.
-async fn finish(client: Client, end: End) -> highwater_broker::Result<()> {
+async fn finish(client: Box<Client>, end: End) -> highwater_broker::Result<()> {
     if end == End::TakenOver {
         return Ok(());
     }

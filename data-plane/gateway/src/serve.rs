@@ -255,9 +255,11 @@ impl Connections {
             [first, ..] if mqtt::begins_with(*first) => {
                 let draining = connection.draining.clone();
                 let _open = connection;
-                Ok(mqtt::serve(self.door.clone(), io, Page::default(), draining).await?)
+                let served = mqtt::serve(self.door.clone(), io, Page::default(), draining);
+                Ok(Box::pin(served).await?)
             }
-            _ => self.serve_http(io, connection).await,
+            // Each in memory of its own, so that a connection takes what its protocol needs.
+            _ => Box::pin(self.serve_http(io, connection)).await,
         }
     }
 

@@ -39,6 +39,8 @@ impl Tasks {
         (on_cancel, on_error): (OnCancel, OnError),
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
+        // In memory of its own, once: what is around it would hold it twice, here and where it is run.
+        let task = Box::pin(task);
         let cancel = self.cancel.clone();
         let span = tracing::debug_span!("task", name);
         let guarded = async move {

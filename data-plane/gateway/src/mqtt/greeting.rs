@@ -106,7 +106,7 @@ pub async fn greet<'a>(
     door: &'a Arc<Door>,
     connect: Box<Connect>,
     page: Page,
-) -> Result<(Client, Registered<'a>), Turned> {
+) -> Result<(Box<Client>, Registered<'a>), Turned> {
     let version = connect.version;
     match open(door, connect, page).await {
         Ok(opened) => Ok(opened),
@@ -149,7 +149,7 @@ async fn open<'a>(
     door: &'a Arc<Door>,
     connect: Box<Connect>,
     page: Page,
-) -> Result<(Client, Registered<'a>), Refused> {
+) -> Result<(Box<Client>, Registered<'a>), Refused> {
     if connect.lacks_client_id() || connect.client_id.as_bytes().len() > MQTT_CLIENT_ID_BYTES_MAX {
         let message =
             "a client that wants to keep its session has an identifier, of at most 1024 bytes";
@@ -367,7 +367,7 @@ async fn client_of(
     login: Session,
     (asked, origin): (Asked, Bytes),
     claimed: Claimed,
-) -> Result<Client> {
+) -> Result<Box<Client>> {
     let Claimed { slot, session, .. } = claimed;
     let properties = &connect.properties;
     let packet_bytes_max = properties
@@ -404,7 +404,7 @@ async fn client_of(
     let window = Window::new(receive_max.min(MQTT_IN_FLIGHT_MAX), in_flight);
     let now = Instant::now();
     let keep_alive = Duration::from_secs(keep_alive_s(connect).into());
-    Ok(Client {
+    Ok(Box::new(Client {
         door: door.clone(),
         version: connect.version,
         authentication_method: properties
@@ -442,7 +442,7 @@ async fn client_of(
         is_listening: true,
         end: None,
         login,
-    })
+    }))
 }
 
 /// Opens the session's subscriptions where they were. One that the client may no longer have, or that cannot
