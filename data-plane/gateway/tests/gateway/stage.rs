@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -48,6 +51,9 @@ pub struct Stage {
     keys: Vec<ApiKey>,
     http: reqwest::Client,
     running: JoinSet<()>,
+    keeping: JoinSet<()>,
+    /// How far the clock was put ahead, in milliseconds.
+    ahead_ms: Arc<AtomicU64>,
 }
 
 impl Stage {
@@ -76,6 +82,11 @@ impl Stage {
         options: Options,
         tls: Option<Arc<rustls::ServerConfig>>,
     ) -> Stage {
+        let ahead_ms = Arc::new(AtomicU64::new(0));
+        let clock: Clock = {
+            let ahead_ms = ahead_ms.clone();
+            Arc::new(move || clock() + ahead_ms.load(Ordering::SeqCst))
+        };
         let mut running = JoinSet::new();
         let shards: Vec<FakeShard> = (0..shards)
             .map(|id| {
@@ -148,7 +159,36 @@ impl Stage {
             // Answers are looked at as they come.
             http: reqwest::Client::builder().no_gzip().build().unwrap(),
             running,
+            keeping: JoinSet::new(),
+            ahead_ms,
         }
+    }
+
+    /// Puts the clock ahead.
+    pub fn advance(&self, ms: u64) {
+        self.ahead_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    /// Sees to MQTT sessions without a connection, as a node of a cluster of one.
+    pub fn keep_sessions(&mut self) {
+        let gateway = self.gateway.clone();
+        self.keeping.spawn(async move {
+            let nobody = Peers::new(Vec::new(), Arc::new(|_| Box::pin(async { false })));
+            gateway
+                .keep_sessions(nobody, CancellationToken::new())
+                .await;
+        });
+    }
+
+    /// Puts another gateway, as after a restart, in the place of one that has stopped.
+    pub async fn restart(&mut self, options: Options) {
+        self.gateway = Gateway::new(self.broker.clone(), self.clock.clone(), options);
+        self.shutdown = CancellationToken::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.address = listener.local_addr().unwrap();
+        let (gateway, shutdown) = (self.gateway.clone(), self.shutdown.clone());
+        self.running
+            .spawn(async move { gateway.serve(listener, None, shutdown).await.unwrap() });
     }
 
     /// Lets the key that may do everything expire after a time, and gives that moment.

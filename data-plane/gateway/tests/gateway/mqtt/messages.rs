@@ -6,11 +6,9 @@ use highwater_mqtt::{
 };
 
 use super::peer::{
-    Peer, at_least_once, exactly_once, id, message, subscription, topic_and_payload,
+    Peer, VERSIONS, at_least_once, exactly_once, id, message, subscription, topic_and_payload,
 };
 use crate::stage::Stage;
-
-const VERSIONS: [Version; 2] = [Version::V3_1_1, Version::V5];
 
 #[tokio::test]
 async fn a_message_comes_with_the_lower_of_both_qos() {

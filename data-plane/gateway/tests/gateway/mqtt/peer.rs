@@ -1,10 +1,13 @@
 //! A client that says what the test says, and nothing by itself.
 
+use std::collections::VecDeque;
+
 use bytes::BytesMut;
 use highwater_mqtt::{
     Decoder, Limits, Packet, PacketId, Qos, ReasonCode, Text, Version,
     packet::{
         Ack, ConnAck, Connect, Disconnect, FilterAck, Publish, Subscribe, Unsubscribe,
+        connect::{Will, WillProperties},
         publish::{Delivery, Topic},
         subscribe::Subscription,
     },
@@ -23,11 +26,15 @@ const LIMITS: Limits = Limits {
     filters_max: 1_000,
 };
 
+pub const VERSIONS: [Version; 2] = [Version::V3_1_1, Version::V5];
+
 pub struct Peer {
     socket: TcpStream,
-    version: Version,
+    pub version: Version,
     decoder: Decoder,
     buf: BytesMut,
+    /// Packets that came while another was waited for.
+    early: VecDeque<Packet>,
 }
 
 /// A CONNECT with the key that may do everything.
@@ -79,6 +86,30 @@ pub fn exactly_once(number: u16) -> Delivery {
     }
 }
 
+/// A message in the name of the client, for when it is gone.
+pub fn will(topic: &str, payload: &str) -> Will {
+    Will {
+        topic: Name::try_from(topic).unwrap(),
+        payload: bytes::Bytes::copy_from_slice(payload.as_bytes())
+            .try_into()
+            .unwrap(),
+        qos: Qos::AtLeastOnce,
+        retain: false,
+        properties: WillProperties::default(),
+    }
+}
+
+pub fn payload(publish: &Publish) -> &str {
+    std::str::from_utf8(&publish.payload).unwrap()
+}
+
+/// The user property of this name.
+pub fn user_property<'a>(publish: &'a Publish, name: &str) -> Option<&'a str> {
+    let mut properties = publish.properties.user_properties.iter();
+    let found = properties.find(|(known, _)| known.as_str() == name);
+    found.map(|(_, value)| value.as_str())
+}
+
 /// What a message says of itself, for comparison.
 pub fn topic_and_payload(publish: &Publish) -> (String, String) {
     let Topic::Name(name, _) = &publish.topic else {
@@ -98,6 +129,7 @@ impl Peer {
             version,
             decoder: Decoder::of_server(version, LIMITS),
             buf: BytesMut::new(),
+            early: VecDeque::new(),
         }
     }
 
@@ -137,6 +169,13 @@ impl Peer {
 
     /// The next packet, or nothing when the server has closed the connection.
     pub async fn try_next(&mut self) -> Option<Packet> {
+        match self.early.pop_front() {
+            Some(early) => Some(early),
+            None => self.read().await,
+        }
+    }
+
+    async fn read(&mut self) -> Option<Packet> {
         loop {
             if let Some(packet) = self.decoder.next(&mut self.buf).unwrap() {
                 return Some(packet);
@@ -148,6 +187,15 @@ impl Peer {
         }
     }
 
+    /// All bytes until the server has closed the connection.
+    pub async fn rest(&mut self) -> BytesMut {
+        while !matches!(
+            within(self.socket.read_buf(&mut self.buf)).await,
+            Ok(0) | Err(_)
+        ) {}
+        std::mem::take(&mut self.buf)
+    }
+
     pub async fn next(&mut self) -> Packet {
         self.try_next().await.expect("a packet")
     }
@@ -157,6 +205,51 @@ impl Peer {
             Packet::Publish(publish) => publish,
             other => panic!("{other:?} is no PUBLISH"),
         }
+    }
+
+    /// The next message, acknowledged as its QoS demands.
+    pub async fn receive(&mut self) -> Publish {
+        let got = self.message().await;
+        match got.delivery {
+            Delivery::AtMostOnce => {}
+            Delivery::AtLeastOnce { id, .. } => {
+                let ack = Ack::new(id, ReasonCode::Success);
+                self.send(Packet::PubAck(ack)).await;
+            }
+            Delivery::ExactlyOnce { id, .. } => {
+                let ack = Ack::new(id, ReasonCode::Success);
+                self.send(Packet::PubRec(ack.clone())).await;
+                let released = Packet::PubRel(ack.clone());
+                loop {
+                    match self.read().await.expect("a packet") {
+                        packet if packet == released => break,
+                        packet => self.early.push_back(packet),
+                    }
+                }
+                self.send(Packet::PubComp(ack)).await;
+            }
+        }
+        got
+    }
+
+    /// Sends a packet and gives the next one.
+    pub async fn ask(&mut self, packet: Packet) -> Packet {
+        self.send(packet).await;
+        self.next().await
+    }
+
+    /// The server closes the connection, and says why where it can.
+    pub async fn ended(&mut self, reason: ReasonCode) {
+        match self.version {
+            Version::V5 => assert_eq!(self.disconnected().await, reason),
+            Version::V3_1_1 => while self.try_next().await.is_some() {},
+        }
+    }
+
+    /// Goes away without a word. Returns when the server has noticed.
+    pub async fn vanish(mut self) {
+        within(self.socket.shutdown()).await.unwrap();
+        while self.try_next().await.is_some() {}
     }
 
     /// The reason with which the server ends the connection.

@@ -1,0 +1,212 @@
+//! What was under way when a connection ended, and how the next one goes on with it (sections 4.4 and 4.6).
+
+use highwater_mqtt::{
+    Packet, Qos, ReasonCode, Version,
+    packet::{Ack, Disconnect, Publish, publish::Delivery},
+};
+
+use super::peer::{
+    Peer, VERSIONS, connect_to_stay, exactly_once, id, message, payload, subscription,
+};
+use crate::stage::Stage;
+
+/// How a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum End {
+    Goodbye,
+    Silence,
+}
+
+const ENDS: [End; 2] = [End::Goodbye, End::Silence];
+
+/// Ends a connection, and gives the next one of the same session.
+async fn again(stage: &Stage, mut peer: Peer, name: &str, end: End) -> Peer {
+    let connect = connect_to_stay(stage, peer.version, name);
+    match end {
+        End::Goodbye => {
+            let goodbye = Packet::Disconnect(Disconnect::new(ReasonCode::Success));
+            peer.send(goodbye).await;
+            // What was on its way still comes.
+            while peer.try_next().await.is_some() {}
+        }
+        End::Silence => peer.vanish().await,
+    }
+    let (next, answer) = Peer::with(stage, connect).await;
+    assert!(answer.session_present);
+    next
+}
+
+fn dup(publish: &Publish) -> bool {
+    match publish.delivery {
+        Delivery::AtMostOnce => false,
+        Delivery::AtLeastOnce { dup, .. } | Delivery::ExactlyOnce { dup, .. } => dup,
+    }
+}
+
+async fn acknowledge(peer: &mut Peer, publish: &Publish) {
+    let id = publish.delivery.packet_id().unwrap();
+    let ack = Ack::new(id, ReasonCode::Success);
+    match publish.delivery {
+        Delivery::AtLeastOnce { .. } => peer.send(Packet::PubAck(ack)).await,
+        _ => {
+            assert_eq!(
+                peer.ask(Packet::PubRec(ack.clone())).await,
+                Packet::PubRel(ack.clone())
+            );
+            peer.send(Packet::PubComp(ack)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_acknowledged_comes_again_in_order_under_its_identifiers() {
+    let stage = Stage::open().await;
+    for version in VERSIONS {
+        for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
+            for end in ENDS {
+                let name = format!("{version}-{qos:?}-{end:?}");
+                let topic = name.replace([' ', '.'], "-");
+                let stay = connect_to_stay(&stage, version, &name);
+                let (mut peer, _) = Peer::with(&stage, stay).await;
+                peer.subscribe(vec![subscription(&topic, qos)]).await;
+                for said in ["0", "1", "2", "3"] {
+                    stage.publish(&topic, said).await;
+                }
+                let mut sent = Vec::new();
+                for _ in 0..4 {
+                    let got = peer.message().await;
+                    assert!(!dup(&got), "{name}");
+                    sent.push(got);
+                }
+                // One in the middle is done with.
+                acknowledge(&mut peer, &sent.remove(1)).await;
+                peer.silent().await;
+                for _ in 0..2 {
+                    peer = again(&stage, peer, &name, end).await;
+                    for before in &sent {
+                        let got = peer.message().await;
+                        assert!(dup(&got), "{name}");
+                        assert_eq!(payload(&got), payload(before), "{name}");
+                        let ids = [&got, before].map(|m| m.delivery.packet_id());
+                        assert_eq!(ids[0], ids[1], "{name}");
+                        assert_eq!(got.delivery.qos(), qos);
+                    }
+                    peer.silent().await;
+                }
+                stage.publish(&topic, "new").await;
+                let new = peer.message().await;
+                assert!(!dup(&new) && payload(&new) == "new", "{name}");
+                for message in sent.iter().chain([&new]) {
+                    acknowledge(&mut peer, message).await;
+                }
+                peer.silent().await;
+                let mut peer = again(&stage, peer, &name, end).await;
+                peer.silent().await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_release_that_was_not_completed_comes_again() {
+    let stage = Stage::open().await;
+    for version in VERSIONS {
+        for end in ENDS {
+            let name = format!("{version}-{end:?}");
+            let topic = name.replace([' ', '.'], "-");
+            let stay = connect_to_stay(&stage, version, &name);
+            let (mut peer, _) = Peer::with(&stage, stay).await;
+            peer.subscribe(vec![subscription(&topic, Qos::ExactlyOnce)])
+                .await;
+            stage.publish(&topic, "x").await;
+            let got = peer.message().await.delivery.packet_id().unwrap();
+            let ack = Ack::new(got, ReasonCode::Success);
+            let released = Packet::PubRel(ack.clone());
+            assert_eq!(peer.ask(Packet::PubRec(ack.clone())).await, released);
+            let mut peer = again(&stage, peer, &name, end).await;
+            assert_eq!(peer.next().await, released, "{name}");
+            // Said again, it is answered again, and the message does not come again.
+            assert_eq!(peer.ask(Packet::PubRec(ack.clone())).await, released);
+            peer.send(Packet::PubComp(ack)).await;
+            peer.silent().await;
+            let mut peer = again(&stage, peer, &name, end).await;
+            peer.silent().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_of_qos_2_is_appended_once_however_often_its_connection_breaks() {
+    let stage = Stage::open().await;
+    for version in VERSIONS {
+        let name = format!("once-{version}");
+        let topic = format!("once/{}", version as u8);
+        let (mut peer, _) = Peer::with(&stage, connect_to_stay(&stage, version, &name)).await;
+        let total = 10;
+        for number in 1..=total {
+            let publish = |dup| {
+                let delivery = Delivery::ExactlyOnce { id: id(1), dup };
+                Packet::Publish(message(&topic, &number.to_string(), delivery))
+            };
+            let end = ENDS[number % 2];
+            // It is sent, and nobody knows whether it has arrived.
+            peer.send(publish(false)).await;
+            if number % 2 == 0 {
+                peer.next().await;
+            }
+            peer = again(&stage, peer, &name, end).await;
+            let received = Packet::PubRec(Ack::new(id(1), ReasonCode::Success));
+            assert_eq!(peer.ask(publish(true)).await, received);
+            let release = Packet::PubRel(Ack::new(id(1), ReasonCode::Success));
+            peer.send(release.clone()).await;
+            peer = again(&stage, peer, &name, end).await;
+            let complete = Packet::PubComp(Ack::new(id(1), ReasonCode::Success));
+            assert_eq!(peer.ask(release).await, complete);
+        }
+        let mut reader = Peer::open(&stage, version).await;
+        let all = format!("$from/earliest/{topic}");
+        reader
+            .subscribe(vec![subscription(&all, Qos::AtMostOnce)])
+            .await;
+        for number in 1..=total {
+            assert_eq!(payload(&reader.message().await), number.to_string());
+        }
+        reader.silent().await;
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_is_granted_once_the_session_has_it() {
+    let stage = Stage::open().await;
+    let (mut peer, _) = Peer::with(&stage, connect_to_stay(&stage, Version::V5, "sub")).await;
+    // As soon as it is granted, losing the connection loses nothing.
+    peer.subscribe(vec![subscription("s", Qos::AtLeastOnce)])
+        .await;
+    stage.publish("s", "x").await;
+    let mut peer = again(&stage, peer, "sub", End::Silence).await;
+    assert_eq!(payload(&peer.receive().await), "x");
+    peer.unsubscribe("s").await;
+    stage.publish("s", "y").await;
+    let mut peer = again(&stage, peer, "sub", End::Goodbye).await;
+    peer.silent().await;
+}
+
+#[tokio::test]
+async fn what_was_taken_before_the_end_is_published_all_the_same() {
+    let stage = Stage::open().await;
+    let mut reader = Peer::open(&stage, Version::V5).await;
+    reader
+        .subscribe(vec![subscription("last", Qos::AtMostOnce)])
+        .await;
+    for (version, delivery) in [
+        (Version::V3_1_1, Delivery::AtMostOnce),
+        (Version::V5, Delivery::AtMostOnce),
+        (Version::V5, exactly_once(1)),
+    ] {
+        let mut peer = Peer::open(&stage, version).await;
+        peer.send(Packet::Publish(message("last", "words", delivery)))
+            .await;
+        peer.vanish().await;
+        assert_eq!(payload(&reader.message().await), "words");
+    }
+}
