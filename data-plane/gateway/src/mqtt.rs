@@ -109,7 +109,7 @@ async fn welcome<'a>(
         // From here on it is us who take the time.
         Ok(Ok(connect)) => greet(door, connect, page).await,
         Ok(Err(turned)) => Err(turned),
-        Err(_) => Err(Turned(None)),
+        Err(_) => Err(Turned::silently()),
     };
     match greeted {
         Ok((client, registered)) => {
@@ -117,9 +117,7 @@ async fn welcome<'a>(
             Ok(Some((client, registered, (decoder, buf))))
         }
         Err(Turned(answer)) => {
-            if let Some((version, answer)) = answer {
-                io.write_all(&greeting::encode(version, answer)).await?;
-            }
+            io.write_all(&answer).await?;
             io.shutdown().await?;
             Ok(None)
         }

@@ -10,7 +10,8 @@ use highwater_broker::{
     session::{self, SessionKey, SessionSlot, Uses},
 };
 use highwater_mqtt::{
-    Decoder, Kind, Limits, Packet, PacketId, Qos, ReasonCode, SubscriptionId, Text, Version,
+    DecodeError, Decoder, Kind, Limits, Packet, PacketId, Qos, ReasonCode, SubscriptionId, Text,
+    Version,
     packet::{Authentication, ConnAck, Connect, connack},
 };
 use highwater_proto::{
@@ -64,8 +65,24 @@ pub const LIMITS: Limits = Limits {
 
 const _: () = assert!(MQTT_PACKET_BYTES_MAX >= MESSAGE_BYTES_MAX);
 
-/// Why there is no client, with the CONNACK to send, if there is one to send.
-pub struct Turned(pub Option<(Version, ConnAck)>);
+/// There is no client, and this is what is left to say to it: a CONNACK, or nothing.
+pub struct Turned(pub Bytes);
+
+impl Turned {
+    /// Closes without a word.
+    pub fn silently() -> Turned {
+        Turned(Bytes::new())
+    }
+
+    /// Closes with a CONNACK, if the version has one for it and the client takes it (MQTT-3.1.2-24).
+    fn with(version: Version, answer: ConnAck, packet_bytes_max: usize) -> Turned {
+        let mut bytes = BytesMut::new();
+        if let Some(answer) = Packet::from(answer).within(version, packet_bytes_max) {
+            let _ = answer.encode(version, &mut bytes);
+        }
+        Turned(bytes.freeze())
+    }
+}
 
 /// Waits for the CONNECT.
 ///
@@ -79,23 +96,30 @@ pub async fn read_connect(
     loop {
         match decoder.next(buf) {
             Ok(Some(Packet::Connect(connect))) => return Ok(connect),
-            Ok(Some(_)) => return Err(Turned(None)),
+            Ok(Some(_)) => return Err(Turned::silently()),
             Ok(None) => {}
-            Err(error) => {
-                let answer = decoder.version().map(|version| {
-                    let mut answer = ConnAck::refusal(error.reason());
-                    answer.properties.reason_string = Text::try_from(error.to_string()).ok();
-                    (version, answer)
-                });
-                return Err(Turned(answer));
-            }
+            Err(error) => return Err(malformed(&error, decoder.version())),
         }
         buf.reserve(buf.len().clamp(512, 16 << 10));
         match io.read_buf(buf).await {
-            Ok(0) | Err(_) => return Err(Turned(None)),
+            Ok(0) | Err(_) => return Err(Turned::silently()),
             Ok(_) => {}
         }
     }
+}
+
+/// What a CONNECT that is none is answered with. Who does not even speak MQTT is not answered in it.
+fn malformed(error: &DecodeError, version: Option<Version>) -> Turned {
+    let version = match error {
+        DecodeError::UnsupportedVersion { answer_in, .. } => Some(*answer_in),
+        _ => version,
+    };
+    let Some(version) = version else {
+        return Turned::silently();
+    };
+    let mut answer = ConnAck::refusal(error.reason());
+    answer.properties.reason_string = Text::try_from(error.to_string()).ok();
+    Turned::with(version, answer, usize::MAX)
 }
 
 /// Finds out who the client is, and takes over its session.
@@ -108,6 +132,7 @@ pub async fn greet<'a>(
     page: Page,
 ) -> Result<(Box<Client>, Registered<'a>), Turned> {
     let version = connect.version;
+    let packet_bytes_max = packet_bytes_max(&connect);
     match open(door, connect, page).await {
         Ok(opened) => Ok(opened),
         Err(Refused {
@@ -118,7 +143,7 @@ pub async fn greet<'a>(
             let mut answer =
                 ConnAck::refusal(own.unwrap_or_else(|| reason(&refusal, Kind::ConnAck)));
             answer.properties.reason_string = remarks(&refusal).reason_string;
-            Err(Turned(Some((version, answer))))
+            Err(Turned::with(version, answer, packet_bytes_max))
         }
     }
 }
@@ -165,6 +190,19 @@ async fn open<'a>(
         .client_id
         .is_empty()
         .then(|| format!("hw-{}", SessionId::generate()));
+    let mut answer = ConnAck {
+        session_present: false,
+        reason: ReasonCode::Success,
+        properties: terms(&connect, assigned.as_deref()),
+    };
+    let needed = Packet::from(answer.clone()).encoded_len(connect.version);
+    if needed.is_ok_and(|bytes| bytes > packet_bytes_max(&connect)) {
+        return Err(refused(
+            ReasonCode::PacketTooLarge,
+            ErrorCode::InvalidRequest,
+            "the client does not take the answer to its CONNECT",
+        ));
+    }
     let client_id: Box<str> = assigned
         .as_deref()
         .unwrap_or(connect.client_id.as_str())
@@ -188,22 +226,8 @@ async fn open<'a>(
     };
     let claimed = claim(door, &key, &login, &asked).await?;
     registered.set_epoch(claimed.session.epoch);
-    let is_present = claimed.is_present;
+    answer.session_present = claimed.is_present;
     let mut client = client_of(door, &connect, login, (asked, origin), claimed).await?;
-    let mut answer = ConnAck {
-        session_present: is_present,
-        reason: ReasonCode::Success,
-        properties: terms(&connect, assigned.as_deref()),
-    };
-    answer.properties.authentication =
-        connect
-            .properties
-            .authentication
-            .clone()
-            .map(|said| Authentication {
-                method: said.method,
-                data: None,
-            });
     client.out.push(Packet::from(answer));
     client.release_received();
     Ok((client, registered))
@@ -341,7 +365,12 @@ async fn see_to_will(door: &Door, before: &cluster::Session, goes_on: bool, now_
 
 /// What the client is told of how it is served.
 fn terms(connect: &Connect, assigned: Option<&str>) -> connack::Properties {
+    let said = connect.properties.authentication.clone();
     connack::Properties {
+        authentication: said.map(|said| Authentication {
+            method: said.method,
+            data: None,
+        }),
         assigned_client_id: assigned.and_then(|id| Text::try_from(id).ok()),
         server_keep_alive_s: (keep_alive_s(connect) != connect.keep_alive_s)
             .then_some(keep_alive_s(connect)),
@@ -350,6 +379,12 @@ fn terms(connect: &Connect, assigned: Option<&str>) -> connack::Properties {
         packet_bytes_max: NonZeroU32::new(MQTT_PACKET_BYTES_MAX as u32),
         ..Default::default()
     }
+}
+
+/// The longest packet that the client takes, in bytes.
+fn packet_bytes_max(connect: &Connect) -> usize {
+    let max = connect.properties.packet_bytes_max;
+    max.map_or(usize::MAX, |max| max.get() as usize)
 }
 
 /// The keep alive that holds. 3.1.1 cannot be told another than its own.
@@ -370,9 +405,6 @@ async fn client_of(
 ) -> Result<Box<Client>> {
     let Claimed { slot, session, .. } = claimed;
     let properties = &connect.properties;
-    let packet_bytes_max = properties
-        .packet_bytes_max
-        .map_or(usize::MAX, |max| max.get() as usize);
     let receive_max = properties
         .receive_max
         .map_or(usize::from(u16::MAX), |max| usize::from(max.get()));
@@ -420,7 +452,7 @@ async fn client_of(
         expiry_s: asked.expiry_s,
         will: asked.will,
         silence_max: (!keep_alive.is_zero()).then_some(keep_alive * 3 / 2),
-        out: Outbox::new(connect.version, packet_bytes_max, wants_remarks),
+        out: Outbox::new(connect.version, packet_bytes_max(connect), wants_remarks),
         uses: session
             .received
             .as_ref()
@@ -505,11 +537,4 @@ async fn resume_one(
         sent_before,
         gap: None,
     })
-}
-
-/// The bytes of a CONNACK that turns a client away; none where 3.1.1 has none to say.
-pub fn encode(version: Version, answer: ConnAck) -> Bytes {
-    let mut bytes = BytesMut::new();
-    let _ = Packet::from(answer).encode(version, &mut bytes);
-    bytes.freeze()
 }

@@ -36,6 +36,26 @@ async fn answered_with(stage: &Stage, bytes: &[u8], expected: &[u8], what: &str)
 }
 
 #[tokio::test]
+async fn a_protocol_level_that_is_not_spoken_is_answered_in_the_form_its_client_knows() {
+    let stage = Stage::open().await;
+    let old: &[u8] = &[0x20, 2, 0, 1];
+    for (protocol, level) in [("MQTT", 3), ("MQTT", 0), ("MQIsdp", 3), ("MQIsdp", 4)] {
+        let what = format!("{protocol} {level}");
+        answered_with(&stage, &bare(protocol, level, 2), old, &what).await;
+    }
+    let mut peer = Peer::dial(&stage, Version::V5).await;
+    peer.send_bytes(&bare("MQTT", 6, 2)).await;
+    let Packet::ConnAck(answer) = peer.next().await else {
+        panic!("no CONNACK");
+    };
+    assert_eq!(answer.reason, ReasonCode::UnsupportedProtocolVersion);
+    assert_eq!(peer.try_next().await, None);
+    for protocol in ["mqtt", "MQTX", ""] {
+        answered_with(&stage, &bare(protocol, 4, 2), &[], protocol).await;
+    }
+}
+
+#[tokio::test]
 async fn a_malformed_connect_is_told_so_in_5_0_and_closed_in_3_1_1() {
     let stage = Stage::open().await;
     let with_properties = |properties: &[u8]| {
@@ -234,6 +254,24 @@ async fn a_client_is_told_how_it_is_served() {
         };
         assert_eq!(answer.properties, expected);
     }
+}
+
+#[tokio::test]
+async fn a_client_that_cannot_take_the_answer_is_closed() {
+    let stage = Stage::open().await;
+    let mut connect = connect(&stage, Version::V5, "small");
+    for (bytes, expected) in [
+        (4, &[][..]),
+        (5, &[0x20, 3, 0, 0x95, 0]),
+        (15, &[0x20, 3, 0, 0x95, 0]),
+    ] {
+        connect.properties.packet_bytes_max = std::num::NonZeroU32::new(bytes);
+        let connect = bytes_of(connect.clone());
+        answered_with(&stage, &connect, expected, "small").await;
+    }
+    connect.properties.packet_bytes_max = std::num::NonZeroU32::new(64);
+    let (mut peer, _) = Peer::with(&stage, connect).await;
+    peer.silent().await;
 }
 
 #[tokio::test]
