@@ -476,6 +476,9 @@ impl Client {
                 true => aliases_out.known(name.as_str()),
                 false => aliases_out.name(name.as_str()),
             },
+        if was_sent && window.has_to_wait(subscription.key, place) {
+            return false;
+        }
             subscription_id: options.id,
             gap: subscription.gap.as_deref(),
         };

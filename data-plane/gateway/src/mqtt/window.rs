@@ -32,6 +32,16 @@ pub struct InFlight {
     pub is_sent: bool,
 }
 
+impl InFlight {
+    /// Whether it is this message, of an earlier connection, and still has to be sent on this one.
+    fn is_unsent_of(&self, subscription: u32, place: Place) -> bool {
+        self.subscription == subscription
+            && self.place == place
+            && !self.is_sent
+            && !self.is_received
+    }
+}
+
 /// What an acknowledgement did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acked {
@@ -109,14 +119,18 @@ impl Window {
         self.in_flight.iter().position(|message| message.id == id)
     }
 
+    /// Whether a message of an earlier connection has to be sent again and cannot be yet: the client may take fewer
+    /// at once than it did then.
+    pub fn has_to_wait(&self, subscription: u32, place: Place) -> bool {
+        let sent = self.in_flight.iter().filter(|message| message.is_sent);
+        let is_unsent = |message: &InFlight| message.is_unsent_of(subscription, place);
+        sent.count() >= self.max && self.in_flight.iter().any(is_unsent)
+    }
+
     /// A message of an earlier connection that has to be sent again, when its record is read again.
     pub fn resend(&mut self, subscription: u32, place: Place) -> Option<&InFlight> {
-        let message = self.in_flight.iter_mut().find(|message| {
-            message.subscription == subscription
-                && message.place == place
-                && !message.is_sent
-                && !message.is_received
-        })?;
+        let mut messages = self.in_flight.iter_mut();
+        let message = messages.find(|message| message.is_unsent_of(subscription, place))?;
         message.is_sent = true;
         Some(message)
     }

@@ -1,5 +1,7 @@
 //! What was under way when a connection ended, and how the next one goes on with it (sections 4.4 and 4.6).
 
+use std::num::NonZeroU16;
+
 use highwater_mqtt::{
     Packet, Qos, ReasonCode, Version,
     packet::{Ack, Disconnect, Publish, publish::Delivery},
@@ -183,6 +185,40 @@ async fn a_subscription_is_granted_once_the_session_has_it() {
     peer.subscribe(vec![subscription("s", Qos::AtLeastOnce)])
         .await;
     stage.publish("s", "x").await;
+#[tokio::test]
+async fn a_client_that_takes_less_than_before_is_not_sent_more_at_once() {
+    let stage = Stage::open().await;
+    let stay = |max| {
+        let mut connect = connect_to_stay(&stage, Version::V5, "less");
+        connect.properties.receive_max = NonZeroU16::new(max);
+        connect
+    };
+    let (mut peer, _) = Peer::with(&stage, stay(10)).await;
+    peer.subscribe(vec![subscription("l", Qos::AtLeastOnce)])
+        .await;
+    for said in 0..8 {
+        stage.publish("l", &said.to_string()).await;
+    }
+    for _ in 0..8 {
+        peer.message().await;
+    }
+    peer.leave().await;
+    stage.publish("l", "8").await;
+    let (mut peer, _) = Peer::with(&stage, stay(2)).await;
+    let mut waiting = vec![peer.message().await, peer.message().await];
+    for said in 0..9 {
+        peer.silent().await;
+        let oldest = waiting.remove(0);
+        assert_eq!(payload(&oldest), said.to_string());
+        assert_eq!(dup(&oldest), said < 8);
+        acknowledge(&mut peer, &oldest).await;
+        if said < 7 {
+            waiting.push(peer.message().await);
+        }
+    }
+    peer.silent().await;
+}
+
     let mut peer = again(&stage, peer, "sub", End::Silence).await;
     assert_eq!(payload(&peer.receive().await), "x");
     peer.unsubscribe("s").await;
