@@ -77,6 +77,8 @@ pub struct Client {
     pub next_key: u32,
     /// Messages of QoS 2 from the client whose identifiers are in use: whether they were answered.
     pub receiving: HashMap<PacketId, bool>,
+    /// Those among them that were answered.
+    pub unreleased: usize,
     pub aliases_in: HashMap<u16, Box<str>>,
     /// Messages that wait to be published, each with how it is answered.
     pub publishes: Vec<(Answer, PublishRequest)>,
@@ -131,8 +133,14 @@ impl Client {
             && self.wanted.is_none()
             && self.out.has_room()
             && self.publishes.len() < PUBLISHES_TOGETHER_MAX
-            && self.unanswered < usize::from(MQTT_RECEIVE_MAX)
+            && (self.is_told_receive_max() || self.unanswered < usize::from(MQTT_RECEIVE_MAX))
             && self.saver.waiting() < MQTT_HELD_PACKETS_MAX
+    }
+
+    /// A client that was told how many messages it may have under way is held to it. Another one is only read
+    /// as fast as its messages are answered.
+    fn is_told_receive_max(&self) -> bool {
+        self.version == Version::V5
     }
 
     pub fn on_packet(&mut self, packet: Packet) {
@@ -179,6 +187,9 @@ impl Client {
         if !publish.payload_has_its_format() {
             return self.refuse_publish(delivery, ReasonCode::PayloadFormatInvalid);
         }
+        if self.exceeds_receive_max(delivery) {
+            return self.leave(ReasonCode::ReceiveMaxExceeded, Remarks::default());
+        }
         let answer = match delivery {
             Wire::AtMostOnce => Answer::Nothing,
             Wire::AtLeastOnce { id, .. } => Answer::PubAck(id),
@@ -205,6 +216,18 @@ impl Client {
             }
         }
         self.publishes.push((answer, request));
+    }
+
+    /// Whether this is one more message under way than the client may have (MQTT-3.3.4-7): with QoS 1 until it is
+    /// acknowledged, with QoS 2 until it is released.
+    fn exceeds_receive_max(&self, delivery: Wire) -> bool {
+        let is_another = match delivery {
+            Wire::AtMostOnce => false,
+            Wire::AtLeastOnce { .. } => true,
+            Wire::ExactlyOnce { id, .. } => !self.receiving.contains_key(&id),
+        };
+        let under_way = self.unanswered + self.unreleased;
+        is_another && self.is_told_receive_max() && under_way >= usize::from(MQTT_RECEIVE_MAX)
     }
 
     /// Names one use of a packet identifier.
@@ -273,7 +296,10 @@ impl Client {
             Kind::PubAck => self.acknowledge(Packet::PubAck(ack)),
             _ => {
                 match outcome.is_ok() {
-                    true => drop(self.receiving.insert(id, true)),
+                    true => {
+                        self.receiving.insert(id, true);
+                        self.unreleased += 1;
+                    }
                     // Nothing was appended under this use of the identifier, so it is free to be used.
                     false => drop(self.receiving.remove(&id)),
                 }
@@ -291,8 +317,12 @@ impl Client {
                 self.receiving.insert(id, false);
                 return self.leave(ReasonCode::ProtocolError, Remarks::default());
             }
+            Some(true) => {
+                self.unreleased -= 1;
+                self.uses.release(id.get());
+            }
             // It may have been received by another node.
-            Some(true) | None => self.uses.release(id.get()),
+            None => self.uses.release(id.get()),
         }
         self.level_uses();
         let complete = Packet::PubComp(Ack::new(id, ReasonCode::Success));
@@ -446,6 +476,9 @@ impl Client {
         };
         let qos = options.qos.min(record.qos);
         let was_sent = !is_retained && subscription.was_sent_before(place);
+        if was_sent && window.has_to_wait(subscription.key, place) {
+            return false;
+        }
         let resent = match was_sent {
             true => window.resend(subscription.key, place),
             false => None,
@@ -476,9 +509,6 @@ impl Client {
                 true => aliases_out.known(name.as_str()),
                 false => aliases_out.name(name.as_str()),
             },
-        if was_sent && window.has_to_wait(subscription.key, place) {
-            return false;
-        }
             subscription_id: options.id,
             gap: subscription.gap.as_deref(),
         };

@@ -465,6 +465,7 @@ async fn client_of(
         topic: None,
         aliases_out: Aliases::new(properties.topic_alias_max.unwrap_or(0)),
         receiving: Default::default(),
+        unreleased: 0,
         aliases_in: Default::default(),
         publishes: Vec::new(),
         unanswered: 0,

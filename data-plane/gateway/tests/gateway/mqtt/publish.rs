@@ -488,6 +488,42 @@ async fn an_acknowledgement_comes_after_the_message_is_durable() {
 }
 
 #[tokio::test]
+async fn a_client_of_5_0_that_exceeds_the_receive_maximum_is_told_so() {
+    let stage = Stage::open().await;
+    // Messages of QoS 2 count until they are released (MQTT-3.3.4-7).
+    let mut peer = Peer::open(&stage, Version::V5).await;
+    for number in 1..=MQTT_RECEIVE_MAX {
+        let publish = message("r", "x", exactly_once(number));
+        let answer = peer.ask(Packet::Publish(publish)).await;
+        assert!(matches!(answer, Packet::PubRec(_)));
+    }
+    let again = Delivery::ExactlyOnce {
+        id: id(1),
+        dup: true,
+    };
+    let answer = peer.ask(Packet::Publish(message("r", "x", again))).await;
+    assert!(matches!(answer, Packet::PubRec(_)), "it is no other one");
+    peer.ask(Packet::PubRel(ack(1, ReasonCode::Success))).await;
+    let other = message("r", "x", exactly_once(MQTT_RECEIVE_MAX + 1));
+    peer.ask(Packet::Publish(other)).await;
+    let one_more = message("r", "x", at_least_once(MQTT_RECEIVE_MAX + 2));
+    peer.send(Packet::Publish(one_more)).await;
+    peer.ended(ReasonCode::ReceiveMaxExceeded).await;
+    // Those of QoS 1 until they are acknowledged.
+    let mut peer = Peer::open(&stage, Version::V5).await;
+    stage.shards[0].hold(true);
+    for number in 1..=MQTT_RECEIVE_MAX + 1 {
+        let publish = message("r", "x", at_least_once(number));
+        peer.send(Packet::Publish(publish)).await;
+    }
+    let Packet::Disconnect(end) = peer.next().await else {
+        panic!("something was answered");
+    };
+    assert_eq!(end.reason, ReasonCode::ReceiveMaxExceeded);
+    stage.shards[0].hold(false);
+}
+
+#[tokio::test]
 async fn a_client_of_3_1_1_may_send_more_and_is_taken_as_fast_as_it_is_answered() {
     let stage = Stage::open().await;
     let mut peer = Peer::open(&stage, Version::V3_1_1).await;
