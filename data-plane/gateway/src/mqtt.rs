@@ -88,7 +88,10 @@ pub(crate) async fn serve(
     let end = client.run(io, input, (taken_over, &draining)).await;
     if let Err(refusal) = Box::pin(finish(client, end)).await {
         tracing::debug!(%refusal, "a session is left to be settled");
-        door.sessions.leave(registered.key().clone());
+        let key = registered.key().clone();
+        // First: what has a connection is not settled.
+        drop(registered);
+        door.sessions.leave(key);
     }
     Ok(())
 }
@@ -130,7 +133,7 @@ async fn welcome<'a>(
 /// When it could not be written.
 async fn finish(client: Box<Client>, end: End) -> highwater_broker::Result<()> {
     if end == End::TakenOver {
-        return Ok(());
+        return hand_over(client).await;
     }
     let door = client.door.clone();
     let mut session = client.stored();
@@ -149,10 +152,27 @@ async fn finish(client: Box<Client>, end: End) -> highwater_broker::Result<()> {
         }
         End::Lost | End::TakenOver => {}
     }
-    match client.saver.into_slot() {
+    match client.saver.into_slot()? {
         Some(slot) => settle(&door, slot, session).await,
         None => Ok(()),
     }
+}
+
+/// Leaves the session as it is to the connection that waits for it, so that this one goes on with what the client
+/// has acknowledged and under the same identifiers. One on another node has written it already, and does not wait.
+///
+/// # Errors
+/// Never: whatever could not be written is repeated by the next connection, which sees to the session.
+async fn hand_over(client: Client) -> highwater_broker::Result<()> {
+    let session = client.stored();
+    let is_kept = client.saver.is_kept;
+    if let Ok(Some(mut slot)) = client.saver.into_slot()
+        && is_kept
+        && let Err(refusal) = saver::write(&mut slot, &session).await
+    {
+        tracing::debug!(%refusal, "a session was taken over as it was written before");
+    }
+    Ok(())
 }
 
 /// Does what is due of a session without a connection: publishes its will, ends it, or writes what is left

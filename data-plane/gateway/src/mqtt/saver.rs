@@ -22,6 +22,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Saver {
     /// With a write while there is one under way; none for a connection whose session nobody else can ask for.
     slot: Option<SessionSlot>,
+    /// There never was a slot.
+    is_private: bool,
     /// Whether the session outlives the connection. If not, nothing has to be written before its end.
     pub is_kept: bool,
     is_writing: bool,
@@ -42,6 +44,7 @@ impl Saver {
     /// A saver of a session that was written when its connection began.
     pub fn new(slot: Option<SessionSlot>, is_kept: bool) -> Saver {
         Saver {
+            is_private: slot.is_none(),
             slot,
             is_kept,
             is_writing: false,
@@ -121,9 +124,18 @@ impl Saver {
             .collect())
     }
 
-    /// The slot, for the last write. There is none when a write was under way or has failed.
-    pub fn into_slot(self) -> Option<SessionSlot> {
-        self.slot
+    /// The slot, for the last write, of a session that has one.
+    ///
+    /// # Errors
+    /// When a write has failed: it is not known how the session is stored.
+    pub fn into_slot(self) -> Result<Option<SessionSlot>> {
+        match self.slot {
+            None if !self.is_private => Err(Refusal::new(
+                ErrorCode::Unavailable,
+                "the session could not be written",
+            )),
+            slot => Ok(slot),
+        }
     }
 }
 

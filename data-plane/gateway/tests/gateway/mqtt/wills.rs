@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use highwater_broker::Refusal;
 use highwater_gateway::Options;
 use highwater_mqtt::{
     Packet, Qos, ReasonCode, Version,
     packet::{Connect, Disconnect, connect::Will},
     topic::Name,
 };
+use highwater_proto::ErrorCode;
 
 use super::peer::{Peer, VERSIONS, connect, payload, subscription, text, topic_and_payload, will};
 use crate::stage::Stage;
@@ -229,6 +231,27 @@ async fn a_connection_that_is_taken_over_ends_without_goodbye() {
     assert!(answer.session_present);
     second.leave().await;
     reader.silent().await;
+}
+
+#[tokio::test]
+async fn a_will_is_published_when_its_session_could_not_be_written() {
+    let mut stage = Stage::open().await;
+    stage.keep_sessions();
+    let mut reader = reader(&stage).await;
+    let mut connect = with_will(&stage, Version::V5, "unwritten", will("wills/a", "later"));
+    connect.properties.session_expiry_s = Some(600);
+    let (mut peer, _) = Peer::with(&stage, connect).await;
+    // The answer needs the session to be written.
+    stage.shards[0].refuse(Some(Refusal::new(ErrorCode::QuotaExceeded, "full")));
+    peer.send(Packet::Subscribe(highwater_mqtt::packet::Subscribe::new(
+        super::peer::id(1),
+        vec![subscription("a", Qos::AtMostOnce)],
+    )))
+    .await;
+    assert!(matches!(peer.next().await, Packet::Disconnect(_)));
+    drop(peer);
+    stage.shards[0].refuse(None);
+    assert_eq!(payload(&reader.receive().await), "later");
 }
 
 #[tokio::test]
