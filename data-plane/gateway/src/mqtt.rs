@@ -163,7 +163,7 @@ async fn finish(client: Box<Client>, end: End) -> highwater_broker::Result<()> {
 ///
 /// # Errors
 /// Never: whatever could not be written is repeated by the next connection, which sees to the session.
-async fn hand_over(client: Client) -> highwater_broker::Result<()> {
+async fn hand_over(client: Box<Client>) -> highwater_broker::Result<()> {
     let session = client.stored();
     let is_kept = client.saver.is_kept;
     if let Ok(Some(mut slot)) = client.saver.into_slot()

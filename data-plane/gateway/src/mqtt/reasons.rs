@@ -8,8 +8,6 @@ use highwater_proto::ErrorCode;
 pub fn reason(refusal: &Refusal, kind: Kind) -> ReasonCode {
     let wanted = match (refusal.code(), kind) {
         (ErrorCode::InvalidTopic, Kind::SubAck | Kind::UnsubAck) => ReasonCode::TopicFilterInvalid,
-        // There is nothing else that a SUBSCRIBE can ask for and is not served.
-        (ErrorCode::Unsupported, Kind::SubAck) => ReasonCode::SharedSubscriptionsNotSupported,
         (ErrorCode::Unauthenticated, Kind::ConnAck) => ReasonCode::BadUserNameOrPassword,
         (ErrorCode::Unauthenticated, _) => ReasonCode::NotAuthorized,
         (ErrorCode::Unavailable | ErrorCode::NoLeader, Kind::Disconnect) => ReasonCode::ServerBusy,

@@ -142,7 +142,8 @@ impl Call {
 
 #[tokio::test]
 async fn every_record_is_for_one_member_whatever_protocol_it_speaks() {
-    let stage = Stage::open().await;
+    let mut stage = Stage::open().await;
+    stage.keep_sessions();
     let mut mqtt = mqtt_member(&stage).await;
     let mut socket = Socket::open(&stage, 1_000).await;
     let mut call = Call::open(&stage, 1_000).await;
@@ -177,7 +178,8 @@ async fn every_record_is_for_one_member_whatever_protocol_it_speaks() {
 
 #[tokio::test]
 async fn what_a_member_leaves_behind_is_for_the_others() {
-    let stage = Stage::open().await;
+    let mut stage = Stage::open().await;
+    stage.keep_sessions();
     let mut leaving = mqtt_member(&stage).await;
     publish(&stage, 0..20).await;
     let mut acked = BTreeSet::new();
@@ -208,7 +210,8 @@ async fn what_a_member_leaves_behind_is_for_the_others() {
 
 #[tokio::test]
 async fn a_group_outlives_its_members_and_a_record_that_is_given_back_comes_again() {
-    let stage = Stage::open().await;
+    let mut stage = Stage::open().await;
+    stage.keep_sessions();
     let socket = Socket::open(&stage, 1).await;
     drop(socket);
     publish(&stage, 0..3).await;
@@ -229,7 +232,8 @@ async fn a_group_outlives_its_members_and_a_record_that_is_given_back_comes_agai
 
 #[tokio::test]
 async fn a_member_takes_no_more_than_it_can_have() {
-    let stage = Stage::open().await;
+    let mut stage = Stage::open().await;
+    stage.keep_sessions();
     let mut slow = Socket::open(&stage, 2).await;
     publish(&stage, 0..10).await;
     let (first, _) = slow.record().await;
@@ -248,7 +252,8 @@ async fn a_member_takes_no_more_than_it_can_have() {
 
 #[tokio::test]
 async fn a_group_has_a_name_and_one_filter_that_its_members_may_read() {
-    let stage = Stage::open().await;
+    let mut stage = Stage::open().await;
+    stage.keep_sessions();
     let mut peer = websocket::Peer::open(&stage).await;
     for (topics, group, code) in [
         (json!(["a", "b"]), "g", "invalid_request"),

@@ -135,14 +135,6 @@ impl Stage {
             async move { gateway.serve(listener, tls, shutdown).await.unwrap() }
         };
         running.spawn(serving);
-        let keeping = gateway.clone();
-        let alone = Peers::new(
-            Vec::new(),
-            Arc::new(|_| Box::pin(std::future::ready(false))),
-        );
-        running.spawn(async move {
-            keeping.keep_sessions(alone, CancellationToken::new()).await;
-        });
         Stage {
             address,
             shards,

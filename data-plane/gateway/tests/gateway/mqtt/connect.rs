@@ -249,7 +249,6 @@ async fn a_client_is_told_how_it_is_served() {
             receive_max: std::num::NonZeroU16::new(MQTT_RECEIVE_MAX),
             topic_alias_max: Some(MQTT_TOPIC_ALIASES_MAX),
             packet_bytes_max: std::num::NonZeroU32::new(MQTT_PACKET_BYTES_MAX as u32),
-            shared_subscription_available: Some(false),
             ..Default::default()
         };
         assert_eq!(answer.properties, expected);

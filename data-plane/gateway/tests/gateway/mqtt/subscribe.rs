@@ -77,21 +77,6 @@ async fn each_qos_is_granted_as_it_was_asked_for() {
 }
 
 #[tokio::test]
-async fn shared_subscriptions_are_refused_as_such() {
-    let stage = Stage::open().await;
-    for (version, expected) in [
-        (Version::V5, ReasonCode::SharedSubscriptionsNotSupported),
-        (Version::V3_1_1, ReasonCode::UnspecifiedError),
-    ] {
-        let mut peer = Peer::open(&stage, version).await;
-        let answers = peer
-            .subscribe(vec![asked("$share/group/a"), asked("a")])
-            .await;
-        assert_eq!(answers, [expected, ReasonCode::GrantedQos1]);
-    }
-}
-
-#[tokio::test]
 async fn a_malformed_subscribe_ends_the_connection() {
     let stage = Stage::open().await;
     use ReasonCode::{MalformedPacket, ProtocolError};
