@@ -23,6 +23,11 @@ pub trait Kv: Send + Sync {
     /// A set of changes, empty so far.
     fn batch(&self) -> Box<dyn Batch + '_>;
 
+    /// The same with room for about so many bytes, so that a large one is not copied as it grows.
+    fn batch_with_room(&self, _bytes: usize) -> Box<dyn Batch + '_> {
+        self.batch()
+    }
+
     /// Looks at a range of keys as it is now. Making one reads no disk.
     fn iterate(&self, range: KeyRange) -> Box<dyn KvIterator>;
 

@@ -114,6 +114,13 @@ impl Kv for RocksKv {
         })
     }
 
+    fn batch_with_room(&self, bytes: usize) -> Box<dyn Batch + '_> {
+        Box::new(RocksBatch {
+            db: &self.db,
+            batch: WriteBatch::with_capacity_bytes(bytes),
+        })
+    }
+
     fn iterate(&self, range: KeyRange) -> Box<dyn KvIterator> {
         let mut options = ReadOptions::default();
         options.set_verify_checksums(true);

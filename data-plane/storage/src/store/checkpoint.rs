@@ -62,11 +62,14 @@ impl ShardStore {
                 deleted: std::mem::take(&mut writing.unflushed),
             });
         };
+        // Keys, lengths and places come on top. Room that is not used takes no memory; to lack a little
+        // would cost a copy of everything.
+        let room = frozen.pending.bytes + frozen.pending.bytes / 4;
         let mut batch = CheckpointBatch {
             shard: self,
             prefix,
             frozen: &frozen,
-            batch: self.shared.kv.batch(),
+            batch: self.shared.kv.batch_with_room(room),
             bytes: 0,
             deleted: Vec::new(),
         };
@@ -249,9 +252,9 @@ impl CheckpointBatch<'_> {
             .iter()
             .map(|(topic, _)| (topic.identity.id, topic.first_offset))
             .collect();
+        let mut builder = BlockBuilder::default();
         for (id, segments) in &frozen.pending.topics {
             let first_offset = first_offsets.get(id).copied().unwrap_or(0);
-            let mut builder = BlockBuilder::default();
             let written = blocks.entry(*id).or_default();
             for segment in segments {
                 let mut bytes_before = 0;
@@ -376,19 +379,23 @@ fn block_of(run: &Run, blocks: &Blocks) -> u64 {
 }
 
 /// The runs of a segment's records that were not superseded.
-fn runs_of(segment: &Segment, superseded: &Superseded) -> Vec<Run> {
+fn runs_of<'a>(
+    segment: &'a Segment,
+    superseded: &'a Superseded,
+) -> impl Iterator<Item = Run> + use<'a> {
     let count = segment.count();
-    if superseded.is_empty() {
-        return vec![Run::of(segment, 0, count)];
-    }
     let gone = |i: &u64| superseded.contains(&(segment.topic.id, segment.base_offset + i));
-    let mut runs = Vec::new();
-    let mut start = 0;
-    for i in (0..count).filter(gone).chain(std::iter::once(count)) {
-        if start < i {
-            runs.push(Run::of(segment, start, i));
-        }
-        start = i + 1;
-    }
-    runs
+    let mut end = 0;
+    std::iter::from_fn(move || {
+        // Most topics keep all their records, and a segment is one run.
+        let start = match superseded.is_empty() {
+            true => end,
+            false => (end..count).find(|i| !gone(i)).unwrap_or(count),
+        };
+        end = match superseded.is_empty() {
+            true => count,
+            false => (start..count).find(gone).unwrap_or(count),
+        };
+        (start < end).then(|| Run::of(segment, start, end))
+    })
 }
