@@ -1,6 +1,6 @@
 //! Topic names and filters: paths of levels divided by `/`, as MQTT has them (MQTT 5.0, section 4.7).
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Borrow, fmt, sync::Arc};
 
 use crate::limits::{TOPIC_LEVELS_MAX, TOPIC_NAME_BYTES_MAX};
 
@@ -60,6 +60,13 @@ impl TopicName {
     /// Whether the topic belongs to the system: its first character is `$`.
     pub fn is_system(&self) -> bool {
         self.0.starts_with('$')
+    }
+}
+
+/// Hashes and compares as its text does, so that a map can be asked for a text that was not checked.
+impl Borrow<str> for TopicName {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

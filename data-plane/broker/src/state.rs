@@ -7,7 +7,7 @@
 //! [`Remembered`].
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, hash_map::Entry},
     ops::Bound,
     sync::Arc,
 };
@@ -19,7 +19,7 @@ use highwater_proto::{
     limits::TOPICS_PER_SHARD_MAX,
     names::{TopicFilter, TopicName},
 };
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use rustc_hash::FxHashMap;
 
 use crate::{
     handle::{Published, Retain, TopicEnd, TopicView},
@@ -39,8 +39,8 @@ pub struct ShardState {
     topics: FxHashMap<TopicId, Topic>,
     /// Ordered, for listing and for filters with a literal beginning.
     names: BTreeMap<(ProjectId, TopicName), TopicId>,
-    /// The same, for publishing.
-    by_name: HashMap<(ProjectId, TopicName), TopicId, FxBuildHasher>,
+    /// The same, for publishing: a name is looked up as it stands in a command.
+    by_name: FxHashMap<ProjectId, FxHashMap<TopicName, TopicId>>,
     /// Those of `names` that have a retained record: few, often, of very many.
     retaining: BTreeMap<(ProjectId, TopicName), TopicId>,
 }
@@ -122,7 +122,7 @@ pub struct Effects {
     pub remember: Vec<(TopicId, [u8; 16], u64)>,
     /// Compaction keys of appended records in last-value topics. No key is all zeroes.
     pub keyed: Vec<(TopicId, [u8; 16], u64)>,
-    /// Topics whose description changed.
+    /// Topics whose description changed, beside those of `segments`.
     pub touched: Vec<TopicId>,
     /// Topics that lost records at their beginning.
     pub trimmed: Vec<TopicId>,
@@ -186,8 +186,11 @@ impl ShardState {
 
     /// The topic with this name.
     pub fn named(&self, project: ProjectId, name: &TopicName) -> Option<&Topic> {
-        let id = self.by_name.get(&(project, name.clone()))?;
-        self.topics.get(id)
+        self.topics.get(&self.id_of(project, name.as_str())?)
+    }
+
+    fn id_of(&self, project: ProjectId, name: &str) -> Option<TopicId> {
+        self.by_name.get(&project)?.get(name).copied()
     }
 
     /// All topics, in no order.
@@ -275,6 +278,7 @@ impl ShardState {
         self.time_ms = self.time_ms.max(batch.time_ms);
         let mut effects = Effects {
             time_ms: self.time_ms,
+            segments: Vec::with_capacity(batch.runs.len()),
             ..Effects::default()
         };
         let count = batch.runs.iter().map(|run| run.publishes.len()).sum();
@@ -285,7 +289,7 @@ impl ShardState {
             match self.open_topic(&run, &mut effects) {
                 Ok(id) => {
                     let keys = (&mut fresh, remembered);
-                    self.append(id, run.publishes, keys, &mut effects, &mut outcomes);
+                    self.append(id, run, keys, &mut effects, &mut outcomes);
                 }
                 Err(refusal) => outcomes.extend(std::iter::repeat_n(Err(refusal), refused)),
             }
@@ -296,17 +300,15 @@ impl ShardState {
 
     /// The topic of a run, made if it does not exist and may be.
     fn open_topic(&mut self, run: &cluster::TopicRun, effects: &mut Effects) -> Result<TopicId> {
-        let internal = |_| Refusal::new(ErrorCode::Internal, "the log names no valid topic");
         let project = ProjectId::try_from(&run.project[..])
             .map_err(|_| Refusal::new(ErrorCode::Internal, "the log names no valid project"))?;
-        let name = TopicName::try_from(run.topic.as_str()).map_err(internal)?;
-        let policy = run.policy.unwrap_or_default();
-        let key = (project, name);
-        if let Some(id) = self.by_name.get(&key) {
-            let topic = self.topics.get_mut(id).expect("a named topic exists");
-            topic.last_value = policy.last_value;
-            return Ok(*id);
+        // A name that a topic has was checked when it was made.
+        if let Some(id) = self.id_of(project, &run.topic) {
+            return Ok(id);
         }
+        let name = TopicName::try_from(run.topic.as_str())
+            .map_err(|_| Refusal::new(ErrorCode::Internal, "the log names no valid topic"))?;
+        let policy = run.policy.unwrap_or_default();
         // Publishes to a topic that is gone do not make another one.
         let wants_another = |p: &cluster::Publish| p.if_topic_id_plus_one != 0;
         if !run.publishes.is_empty() && run.publishes.iter().all(wants_another) {
@@ -321,7 +323,6 @@ impl ShardState {
         }
         let id = TopicId(self.next_topic);
         self.next_topic += 1;
-        let (project, name) = key;
         self.insert(Topic {
             identity: Arc::new(TopicIdentity::new(project, name, id)),
             first_offset: 0,
@@ -340,12 +341,14 @@ impl ShardState {
     fn append(
         &mut self,
         id: TopicId,
-        publishes: Vec<cluster::Publish>,
+        run: cluster::TopicRun,
         (fresh, remembered): (&mut Fresh, &dyn Remembered),
         effects: &mut Effects,
         outcomes: &mut Vec<Result<Published>>,
     ) {
         let topic = self.topics.get_mut(&id).expect("an opened topic exists");
+        topic.last_value = run.policy.unwrap_or_default().last_value;
+        let publishes = run.publishes;
         let (base_offset, base_bytes) = (topic.next_offset, topic.next_bytes);
         let retained_before = topic.retained;
         let mut messages: Vec<Bytes> = Vec::with_capacity(publishes.len());
@@ -420,7 +423,6 @@ impl ShardState {
         );
         self.next_position = segment.end_position();
         effects.segments.push(Arc::new(segment));
-        effects.touched.push(id);
         if topic.retained != retained_before {
             let key = (topic.identity.project, topic.identity.name.clone());
             match topic.retained {
@@ -463,7 +465,9 @@ impl ShardState {
         let project = ProjectId::try_from(&delete.project[..]).ok();
         let name = TopicName::try_from(delete.topic.as_str()).ok();
         let key = project.zip(name);
-        let id = key.as_ref().and_then(|key| self.by_name.get(key)).copied();
+        let id = key
+            .as_ref()
+            .and_then(|(project, name)| self.id_of(*project, name.as_str()));
         let condition = (delete.if_next_offset_plus_one, delete.if_topic_id_plus_one);
         let deleted =
             match id.map(|id| check_end(&self.topics[&id], TopicEnd::from_wire(condition))) {
@@ -471,24 +475,36 @@ impl ShardState {
                 None => Ok(false),
                 Some(checked) => checked.map(|()| true),
             };
-        if let (Some(key), Some(id), Ok(true)) = (key, id, &deleted) {
-            self.by_name.remove(&key);
-            self.names.remove(&key);
-            self.retaining.remove(&key);
+        if let (Some((project, name)), Some(id), Ok(true)) = (key, id, &deleted) {
+            self.forget(project, name);
             effects.deleted.extend(self.topics.remove(&id));
         }
         effects.answer = Answer::Deleted(deleted);
         effects
     }
 
+    /// Takes a name from its topic.
+    fn forget(&mut self, project: ProjectId, name: TopicName) {
+        if let Entry::Occupied(mut names) = self.by_name.entry(project) {
+            names.get_mut().remove(&name);
+            if names.get().is_empty() {
+                names.remove();
+            }
+        }
+        let key = (project, name);
+        self.names.remove(&key);
+        self.retaining.remove(&key);
+    }
+
     fn insert(&mut self, topic: Topic) {
-        let key = (topic.identity.project, topic.identity.name.clone());
+        let (project, name) = (topic.identity.project, topic.identity.name.clone());
         let id = topic.identity.id;
         if topic.retained.is_some() {
-            self.retaining.insert(key.clone(), id);
+            self.retaining.insert((project, name.clone()), id);
         }
-        self.by_name.insert(key.clone(), id);
-        self.names.insert(key, id);
+        let names = self.by_name.entry(project).or_default();
+        names.insert(name.clone(), id);
+        self.names.insert((project, name), id);
         let before = self.topics.insert(id, topic);
         assert!(before.is_none(), "topic ids are never reused");
     }

@@ -103,8 +103,14 @@ impl Batch {
             let run = match by_topic.entry((publish.project, &publish.topic)) {
                 Entry::Occupied(known) => *known.get(),
                 Entry::Vacant(new) => {
+                    // The project is the same most of the time.
+                    let project = publish.project.as_bytes();
+                    let project = match runs.last() {
+                        Some(run) if run.project[..] == project[..] => run.project.clone(),
+                        _ => Bytes::copy_from_slice(project),
+                    };
                     runs.push(wire::TopicRun {
-                        project: Bytes::copy_from_slice(publish.project.as_bytes()),
+                        project,
                         topic: publish.topic.to_string(),
                         publishes: Vec::new(),
                         policy: Some(policy_to_wire(publish.policy)),

@@ -1,6 +1,6 @@
 //! What applying must keep true whatever the commands are.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::HashMap};
 
 use proptest::prelude::*;
 

@@ -124,10 +124,9 @@ impl ShardStore {
         }
         let counters = inner.state.counters();
         let pending = std::mem::replace(&mut inner.active, Pending::new(&counters));
-        let touched = pending.touched.iter();
-        let topics = touched.filter_map(|id| {
-            let topic = inner.state.topic(*id)?;
-            Some((topic.clone(), inner.sparse.contains(id)))
+        let topics = pending.changed_topics().filter_map(|id| {
+            let topic = inner.state.topic(id)?;
+            Some((topic.clone(), inner.sparse.contains(&id)))
         });
         let frozen = Arc::new(Frozen {
             topics: topics.collect(),

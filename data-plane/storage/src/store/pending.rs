@@ -39,7 +39,7 @@ pub(super) struct Pending {
     pub remembered: FxHashMap<(TopicId, [u8; 16]), (u64, u64)>,
     /// Records with a compaction key, in order.
     pub keyed: Vec<(TopicId, [u8; 16], u64)>,
-    /// Topics whose description changed.
+    /// Topics whose description changed, beside those that got records.
     pub touched: FxHashSet<TopicId>,
     /// Topics that lost records at their beginning.
     pub trimmed: FxHashSet<TopicId>,
@@ -85,8 +85,12 @@ impl Pending {
             self.bytes += segment.bytes() + SEGMENT_BYTES;
             let topic = self.topics.entry(segment.topic.id).or_default();
             topic.push(segment.clone());
-            let feed = self.feeds.entry(segment.topic.project).or_default();
-            feed.push(segment.clone());
+        }
+        // A shard has few projects, and a command's records are of one most of the time.
+        let of_one = |a: &Arc<Segment>, b: &Arc<Segment>| a.topic.project == b.topic.project;
+        for segments in effects.segments.chunk_by(of_one) {
+            let feed = self.feeds.entry(segments[0].topic.project).or_default();
+            feed.extend_from_slice(segments);
         }
         let window = window_of(effects.time_ms);
         for (topic, key, offset) in &effects.remember {
@@ -121,6 +125,13 @@ impl Pending {
         };
         let project = topic.identity.project;
         self.deleted.insert(id, Deleted { project, tombstone });
+    }
+
+    /// The topics whose description changed, each once, in no order.
+    pub fn changed_topics(&self) -> impl Iterator<Item = TopicId> {
+        let others = self.touched.iter();
+        let others = others.filter(|id| !self.topics.contains_key(id));
+        self.topics.keys().chain(others).copied()
     }
 
     /// The segments of a topic, oldest first.
