@@ -8,6 +8,8 @@
 //! Subscribers that have nothing of their own but a packet identifier need not even that put together:
 //! [`Template::shared`] is the whole packet, with the place of the identifier known.
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::{
@@ -117,6 +119,16 @@ impl Template {
             },
             payload,
         }
+    }
+
+    /// The template without some of the shared properties, by where they stand in what was encoded.
+    pub fn without(mut self, properties: Range<usize>) -> Template {
+        if self.version == Version::V5 {
+            let Range { start, end } = properties;
+            let rest = [&self.properties[..start], &self.properties[end..]];
+            self.properties = rest.concat().into();
+        }
+        self
     }
 
     /// The payload, for those who write it from where it is after [`Template::encode_head`].

@@ -9,10 +9,12 @@
 //! | user property `hw-key` | compaction key |
 //! | user property `hw-idempotency-key` | idempotency key, from the publisher only |
 //! | user property `traceparent` | W3C trace context |
-//! | user property `hw-cursor` | the record's cursor, to the subscriber only |
+//! | user property `hw-cursor` | the record's cursor, to the subscriber only, if it takes so long a packet |
 //! | user property `hw-gap` | what the subscription has lost before this record, to the subscriber only |
 //!
 //! 3.1.1 has the payload, the QoS and the retain flag; what else a record has is left out for its clients.
+
+use std::ops::Range;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use highwater_broker::subscription::Gap;
@@ -146,10 +148,11 @@ fn ttl_ms(expiry_s: Option<u32>) -> u64 {
 /// Encodes what all subscribers of a record share:
 ///
 /// ```text
-/// QoS and retain 1 │ origin 1 + n │ time to live, ms 8 │ when published, ms 8 │ length 4 │ properties │ payload
+/// QoS and retain 1 │ origin 1 + n │ time to live, ms 8 │ when published, ms 8 │ lengths 3 × 4 │ properties │ payload
 /// ```
 ///
-/// It stays in this process. Numbers are little-endian.
+/// The properties are what comes before the cursor, the cursor, and what comes after it, each with its length. It
+/// stays in this process. Numbers are little-endian.
 pub fn put_record(record: &RecordParts<'_>, buf: &mut BytesMut) {
     // What is stored was encoded by us; of what cannot be read, nothing can be said.
     let message = Message::decode(record.message.clone()).unwrap_or_default();
@@ -164,43 +167,51 @@ pub fn put_record(record: &RecordParts<'_>, buf: &mut BytesMut) {
     buf.put_slice(origin);
     buf.put_u64_le(message.ttl_ms);
     buf.put_u64_le(record.published_at_ms);
-    let len_at = buf.len();
-    buf.put_u32_le(0);
-    encode_shared(&properties(&message, record.cursor), buf);
-    let len = (buf.len() - len_at - 4) as u32;
-    buf[len_at..len_at + 4].copy_from_slice(&len.to_le_bytes());
+    let lengths_at = buf.len();
+    buf.put_slice(&[0; 3 * 4]);
+    for (n, part) in properties(&message, record.cursor).iter().enumerate() {
+        let begin = buf.len();
+        encode_shared(part, buf);
+        let len = (buf.len() - begin) as u32;
+        let at = lengths_at + n * 4;
+        buf[at..at + 4].copy_from_slice(&len.to_le_bytes());
+    }
     buf.put_slice(&message.payload);
 }
 
-fn properties(message: &Message, cursor: &str) -> publish::Properties {
+/// What comes before the cursor, the cursor, and what comes after it.
+fn properties(message: &Message, cursor: &str) -> [publish::Properties; 3] {
     // What was published over another protocol has no null characters either: it was checked.
     let optional = |text: &str| match text {
         "" => None,
         text => Text::try_from(text).ok(),
     };
-    let mut user_properties = Vec::with_capacity(message.headers.len() + 3);
-    for (name, value) in [
-        (CURSOR, cursor),
-        (KEY, &message.key),
-        (TRACEPARENT, &message.traceparent),
-    ] {
-        user_properties.extend(optional(value).map(|value| (Text::from_static(name), value)));
-    }
+    let property = |name, value| {
+        let value = optional(value)?;
+        Some((Text::from_static(name), value))
+    };
+    let mut user_properties = Vec::with_capacity(message.headers.len() + 2);
+    user_properties.extend(property(KEY, &message.key));
+    user_properties.extend(property(TRACEPARENT, &message.traceparent));
     for header in &message.headers {
         let name = Text::try_from(header.name.as_str());
         let value = Text::try_from(header.value.as_str());
         user_properties.extend(name.ok().zip(value.ok()));
     }
     let correlation = Some(message.correlation.clone()).filter(|data| !data.is_empty());
-    publish::Properties {
+    let said = publish::Properties {
         payload_is_text: message.is_text.then_some(true),
-        message_expiry_s: None,
         content_type: optional(&message.content_type),
         response_topic: optional(&message.reply_to).and_then(|text| Name::try_from(text).ok()),
         correlation_data: correlation.and_then(|data| Binary::try_from(data).ok()),
-        subscription_ids: Vec::new(),
+        ..Default::default()
+    };
+    let with = |user_properties| publish::Properties {
         user_properties,
-    }
+        ..Default::default()
+    };
+    let cursor = property(CURSOR, cursor).into_iter().collect();
+    [said, with(cursor), with(user_properties)]
 }
 
 /// A record as [`put_record`] has encoded it.
@@ -211,7 +222,9 @@ pub struct Record {
     pub origin: Bytes,
     ttl_ms: u64,
     published_at_ms: u64,
+    /// With the cursor at its place.
     properties: Bytes,
+    cursor: Range<usize>,
     payload: Bytes,
 }
 
@@ -231,8 +244,8 @@ impl Record {
         let origin_bytes = usize::from(encoded.get_u8());
         let origin = encoded.split_to(origin_bytes);
         let (ttl_ms, published_at_ms) = (encoded.get_u64_le(), encoded.get_u64_le());
-        let properties_bytes = encoded.get_u32_le() as usize;
-        let properties = encoded.split_to(properties_bytes);
+        let [before, cursor, after] = [(); 3].map(|()| encoded.get_u32_le() as usize);
+        let properties = encoded.split_to(before + cursor + after);
         Record {
             qos: Qos::new(first >> 1).unwrap_or(Qos::ExactlyOnce),
             retain: first & 1 != 0,
@@ -240,11 +253,13 @@ impl Record {
             ttl_ms,
             published_at_ms,
             properties,
+            cursor: before..before + cursor,
             payload: encoded,
         }
     }
 
-    /// The packet, unless it is longer than allowed: then the subscriber cannot be sent it (MQTT-3.1.2-25).
+    /// The packet, unless it is longer than allowed even without the cursor, which is ours: then the subscriber
+    /// cannot be sent it (MQTT-3.1.2-25).
     pub fn encode(
         self,
         (version, topic): (Version, Name),
@@ -262,11 +277,15 @@ impl Record {
             subscription_ids: addressed.subscription_id.as_slice(),
             user_properties: gap.as_slice(),
         };
-        let template = Template::of_encoded(version, topic, self.properties, self.payload);
-        let fits = template
-            .encoded_len(&own)
-            .is_ok_and(|len| len <= packet_bytes_max);
-        fits && template.encode(&own, out).is_ok()
+        let mut template = Template::of_encoded(version, topic, self.properties, self.payload);
+        let fits = |template: &Template| {
+            let len = template.encoded_len(&own);
+            len.is_ok_and(|len| len <= packet_bytes_max)
+        };
+        if !fits(&template) {
+            template = template.without(self.cursor);
+        }
+        fits(&template) && template.encode(&own, out).is_ok()
     }
 
     /// What is left of the record's time, in seconds and never less than one (MQTT-3.3.2-6).

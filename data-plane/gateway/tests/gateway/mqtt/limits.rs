@@ -1,7 +1,10 @@
 //! What each side takes of the other, and what becomes of a client that takes nothing (sections 3.1.2.11, 3.2.2.3,
 //! 4.9).
 
-use std::num::{NonZeroU16, NonZeroU32};
+use std::{
+    num::{NonZeroU16, NonZeroU32},
+    time::Duration,
+};
 
 use highwater_mqtt::{
     Packet, Qos, ReasonCode, Version,
@@ -10,7 +13,7 @@ use highwater_mqtt::{
 use highwater_proto::limits::MQTT_PACKET_BYTES_MAX;
 
 use super::peer::{
-    Peer, VERSIONS, at_least_once, connect, id, message, payload, subscription, text,
+    Peer, VERSIONS, at_least_once, connect, id, message, payload, subscription, text, user_property,
 };
 use crate::stage::{Stage, within};
 
@@ -63,6 +66,56 @@ async fn a_client_is_sent_no_packet_that_is_longer_than_it_takes() {
         }
         peer.silent().await;
     }
+}
+
+#[tokio::test]
+async fn a_client_with_small_packets_has_its_messages_without_the_cursor() {
+    let stage = Stage::open().await;
+    let mut connect = connect(&stage, Version::V5, "small");
+    connect.properties.packet_bytes_max = NonZeroU32::new(80);
+    let (mut peer, _) = Peer::with(&stage, connect).await;
+    peer.subscribe(vec![subscription("TopicA", Qos::ExactlyOnce)])
+        .await;
+    let mut publisher = Peer::open(&stage, Version::V5).await;
+    for (bytes, fits, has_cursor) in [(2, true, true), (32, true, false), (80, false, false)] {
+        let mut publish = message("TopicA", &"x".repeat(bytes), at_least_once(1));
+        if bytes == 32 {
+            publish.properties.user_properties = vec![(text("k"), text("v"))];
+        }
+        publisher.ask(Packet::Publish(publish)).await;
+        if fits {
+            let got = peer.receive().await;
+            assert_eq!(payload(&got).len(), bytes);
+            assert_eq!(user_property(&got, "hw-cursor").is_some(), has_cursor);
+            assert_eq!(user_property(&got, "k").is_some(), bytes == 32);
+        }
+        peer.silent().await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_sends_and_does_not_read_is_not_read_for_ever() {
+    let stage = Stage::open().await;
+    let mut peer = Peer::open(&stage, Version::V5).await;
+    let pings = [0xC0, 0].repeat(64 << 10);
+    let mut sent = 0;
+    // The answers fill the queue and the sockets; then nothing is taken any more.
+    while peer.try_send_bytes(&pings, Duration::from_secs(1)).await {
+        sent += pings.len();
+        assert!(sent < 256 << 20, "whatever is sent is taken");
+    }
+    // Others are served meanwhile.
+    Peer::open(&stage, Version::V5).await.silent().await;
+}
+
+#[tokio::test]
+async fn a_client_is_told_that_its_packet_is_too_long_even_as_it_sends_it() {
+    let stage = Stage::open().await;
+    let mut peer = Peer::open(&stage, Version::V5).await;
+    peer.send_bytes(&[0x30, 0x80, 0x80, 0x80, 0x01]).await;
+    let rest = vec![b'x'; 2 << 20];
+    peer.try_send_bytes(&rest, Duration::from_secs(1)).await;
+    peer.ended(ReasonCode::PacketTooLarge).await;
 }
 
 #[tokio::test]

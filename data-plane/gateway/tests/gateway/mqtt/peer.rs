@@ -1,6 +1,6 @@
 //! A client that says what the test says, and nothing by itself.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::BytesMut;
 use highwater_mqtt::{
@@ -165,6 +165,12 @@ impl Peer {
 
     pub async fn send_bytes(&mut self, bytes: &[u8]) {
         within(self.socket.write_all(bytes)).await.unwrap();
+    }
+
+    /// Sends bytes, unless the server has closed, or takes nothing for so long.
+    pub async fn try_send_bytes(&mut self, bytes: &[u8], patience: Duration) -> bool {
+        let sent = tokio::time::timeout(patience, self.socket.write_all(bytes)).await;
+        matches!(sent, Ok(Ok(())))
     }
 
     /// The next packet, or nothing when the server has closed the connection.
