@@ -392,7 +392,7 @@ impl Client {
     /// What one of the subscriptions has read, or why it cannot go on.
     pub fn on_next(&mut self, at: usize, next: Result<Next>) {
         match next {
-            Ok(next) => self.subscriptions[at].take(next),
+            Ok(next) => self.subscriptions[at].take(next, &mut self.window),
             // MQTT has no way to end one subscription of several.
             Err(refusal) => return self.dismiss(&refusal),
         }
@@ -475,12 +475,17 @@ impl Client {
             return true;
         };
         let qos = options.qos.min(record.qos);
-        let was_sent = !is_retained && subscription.was_sent_before(place);
-        if was_sent && window.has_to_wait(subscription.key, place) {
+        let was_sent = match is_retained {
+            true => subscription.retained_were_sent,
+            false => subscription.was_sent_before(place),
+        };
+        let record_of = (place, is_retained);
+        let may_be_again = was_sent || is_retained;
+        if may_be_again && window.has_to_wait(subscription.key, record_of) {
             return false;
         }
-        let resent = match was_sent {
-            true => window.resend(subscription.key, place),
+        let resent = match may_be_again {
+            true => window.resend(subscription.key, record_of),
             false => None,
         };
         let delivery = match (resent.map(|message| (message.id, message.qos)), qos) {
@@ -597,6 +602,7 @@ impl Client {
                 }
                 if retained.is_some() {
                     known.retained = retained;
+                    known.retained_were_sent = false;
                 }
             }
             (None, Some(reader)) => {
@@ -612,6 +618,7 @@ impl Client {
                     options,
                     reader,
                     retained,
+                    retained_were_sent: false,
                     backlog: Default::default(),
                     sent_before: None,
                     gap: None,
@@ -641,7 +648,9 @@ impl Client {
                         None => ReasonCode::NoSubscriptionExisted,
                         Some(at) => {
                             let gone = self.subscriptions.swap_remove(at);
-                            self.window.forget_unsent(gone.key);
+                            for is_retained in [false, true] {
+                                self.window.forget_unsent(gone.key, is_retained);
+                            }
                             ReasonCode::Success
                         }
                     }
@@ -668,19 +677,18 @@ impl Client {
             id: s.options.id.map_or(0, SubscriptionId::get),
             cursor: seal(s.floor(window, shard_of)),
             sent: seal(s.sent(shard_of)),
-            owes_retained: s.retained.is_some()
-                || s.backlog.is_retained && !s.backlog.slices.is_empty()
+            owes_retained: s.owes_retained()
                 || window
                     .iter()
-                    .any(|m| m.subscription == s.key && m.is_retained),
+                    .any(|m| m.subscription == s.key && m.is_retained && !m.is_received),
+            sent_retained: !s.owes_retained(),
         });
         let index_of = |key| self.subscriptions.iter().position(|s| s.key == key);
         let in_flight = window.iter().filter_map(|message| {
-            // What is retained is read anew; of a subscription that is gone, the identifier is left to release.
-            let index = index_of(message.subscription).filter(|at| {
-                // What a group's member had not acknowledged is for another.
-                !message.is_retained && !self.subscriptions[*at].reader.is_shared()
-            });
+            // Of a subscription that is gone, the identifier is left to release; and what a group's member had not
+            // acknowledged is for another.
+            let index = index_of(message.subscription)
+                .filter(|at| !self.subscriptions[*at].reader.is_shared());
             let index = match index {
                 Some(index) => index as u32,
                 None if message.is_received => u32::MAX,
@@ -693,6 +701,7 @@ impl Client {
                 at: message.place.at,
                 received: message.is_received,
                 qos: message.qos as u32,
+                retained: message.is_retained,
             })
         });
         cluster::Session {

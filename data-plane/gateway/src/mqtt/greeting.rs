@@ -428,7 +428,7 @@ async fn client_of(
                 shard: ShardId(stored.shard),
                 at: stored.at,
             },
-            is_retained: false,
+            is_retained: stored.retained,
             is_received: stored.received,
             is_sent: false,
         })
@@ -534,6 +534,7 @@ async fn resume_one(
         },
         reader,
         retained,
+        retained_were_sent: stored.sent_retained,
         backlog: Default::default(),
         sent_before,
         gap: None,

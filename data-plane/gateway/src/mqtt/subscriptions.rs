@@ -61,6 +61,8 @@ pub struct Subscription {
     pub reader: Reader,
     /// The retained records that are still to be sent.
     pub retained: Option<Box<Retained>>,
+    /// They were all sent on an earlier connection: they are read for those that have to be sent again.
+    pub retained_were_sent: bool,
     /// Records that were read and not sent, because the client's window was full.
     pub backlog: Backlog,
     /// Everything before this was sent on an earlier connection.
@@ -230,10 +232,20 @@ impl Subscription {
         self.reader.ack(place.shard, place.at, false);
     }
 
+    /// Whether a retained record still waits to be sent for the first time.
+    pub fn owes_retained(&self) -> bool {
+        let waits = self.backlog.is_retained && !self.backlog.slices.is_empty();
+        !self.retained_were_sent && (waits || self.retained.is_some())
+    }
+
     /// Takes what was read.
-    pub fn take(&mut self, next: Next) {
+    pub fn take(&mut self, next: Next, window: &mut Window) {
         match next {
-            Next::RetainedEnd => self.retained = None,
+            Next::RetainedEnd => {
+                self.retained = None;
+                // Other records are retained in their place.
+                window.forget_unsent(self.key, true);
+            }
             Next::Records(mut delivery) => {
                 if let Some(gap) = delivery.gaps.pop() {
                     self.gap = Some(Box::new(gap));
@@ -314,7 +326,7 @@ impl Subscription {
             return false;
         }
         self.sent_before = None;
-        window.forget_unsent(self.key)
+        window.forget_unsent(self.key, false)
     }
 }
 

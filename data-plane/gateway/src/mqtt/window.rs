@@ -34,9 +34,10 @@ pub struct InFlight {
 
 impl InFlight {
     /// Whether it is this message, of an earlier connection, and still has to be sent on this one.
-    fn is_unsent_of(&self, subscription: u32, place: Place) -> bool {
+    fn is_unsent_of(&self, subscription: u32, (place, is_retained): (Place, bool)) -> bool {
         self.subscription == subscription
             && self.place == place
+            && self.is_retained == is_retained
             && !self.is_sent
             && !self.is_received
     }
@@ -121,25 +122,30 @@ impl Window {
 
     /// Whether a message of an earlier connection has to be sent again and cannot be yet: the client may take fewer
     /// at once than it did then.
-    pub fn has_to_wait(&self, subscription: u32, place: Place) -> bool {
+    pub fn has_to_wait(&self, subscription: u32, record: (Place, bool)) -> bool {
         let sent = self.in_flight.iter().filter(|message| message.is_sent);
-        let is_unsent = |message: &InFlight| message.is_unsent_of(subscription, place);
+        let is_unsent = |message: &InFlight| message.is_unsent_of(subscription, record);
         sent.count() >= self.max && self.in_flight.iter().any(is_unsent)
     }
 
     /// A message of an earlier connection that has to be sent again, when its record is read again.
-    pub fn resend(&mut self, subscription: u32, place: Place) -> Option<&InFlight> {
+    pub fn resend(&mut self, subscription: u32, record: (Place, bool)) -> Option<&InFlight> {
         let mut messages = self.in_flight.iter_mut();
-        let message = messages.find(|message| message.is_unsent_of(subscription, place))?;
+        let message = messages.find(|message| message.is_unsent_of(subscription, record))?;
         message.is_sent = true;
         Some(message)
     }
 
-    /// Messages of an earlier connection whose records are gone: nobody can send them again.
-    pub fn forget_unsent(&mut self, subscription: u32) -> bool {
+    /// Messages of an earlier connection whose records are gone, among the retained ones or the others: nobody
+    /// can send them again.
+    pub fn forget_unsent(&mut self, subscription: u32, is_retained: bool) -> bool {
         let before = self.in_flight.len();
-        self.in_flight
-            .retain(|m| m.subscription != subscription || m.is_sent || m.is_received);
+        self.in_flight.retain(|m| {
+            m.subscription != subscription
+                || m.is_retained != is_retained
+                || m.is_sent
+                || m.is_received
+        });
         self.in_flight.len() < before
     }
 
@@ -245,10 +251,17 @@ mod tests {
             earlier(9, 6, false),
         ];
         let mut window = Window::new(10, messages);
-        assert_eq!(window.resend(0, place(3)), None, "the client has it");
-        assert_eq!(window.resend(0, place(4)).map(|m| m.id), Some(id(8)));
-        assert_eq!(window.resend(0, place(4)), None, "once");
-        assert!(window.forget_unsent(0));
+        assert_eq!(
+            window.resend(0, (place(3), false)),
+            None,
+            "the client has it"
+        );
+        assert_eq!(
+            window.resend(0, (place(4), false)).map(|m| m.id),
+            Some(id(8))
+        );
+        assert_eq!(window.resend(0, (place(4), false)), None, "once");
+        assert!(window.forget_unsent(0, false));
         let left: Vec<u16> = window.iter().map(|m| m.id.get()).collect();
         assert_eq!(left, [7, 8]);
         assert_eq!(window.open(Qos::AtLeastOnce, 1, place(9), false), id(10));

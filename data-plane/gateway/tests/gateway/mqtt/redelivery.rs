@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 
 use highwater_mqtt::{
     Packet, Qos, ReasonCode, Version,
-    packet::{Ack, Disconnect, Publish, publish::Delivery},
+    packet::{Ack, Disconnect, Publish, Subscribe, publish::Delivery},
 };
 
 use super::peer::{
@@ -252,5 +252,69 @@ async fn what_was_taken_before_the_end_is_published_all_the_same() {
             .await;
         peer.vanish().await;
         assert_eq!(payload(&reader.message().await), "words");
+    }
+}
+
+#[tokio::test]
+async fn a_retained_message_that_was_not_acknowledged_comes_again_like_any_other() {
+    let stage = Stage::open().await;
+    for version in VERSIONS {
+        for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
+            for end in ENDS {
+                let name = format!("{version}-{qos:?}-{end:?}");
+                let level = name.replace([' ', '.'], "-");
+                let mut publisher = Peer::open(&stage, version).await;
+                for topic in 0..4 {
+                    let topic = format!("{level}/{topic}");
+                    let mut publish = message(&topic, &topic, exactly_once(1));
+                    publish.retain = true;
+                    publisher.ask(Packet::Publish(publish)).await;
+                    let release = Packet::PubRel(Ack::new(id(1), ReasonCode::Success));
+                    publisher.ask(release).await;
+                }
+                let stay = connect_to_stay(&stage, version, &name);
+                let (mut peer, _) = Peer::with(&stage, stay).await;
+                let asked = vec![subscription(&format!("{level}/+"), qos)];
+                peer.send(Packet::Subscribe(Subscribe::new(id(1), asked)))
+                    .await;
+                let mut sent = Vec::new();
+                while sent.len() < 4 {
+                    match peer.next().await {
+                        Packet::Publish(publish) => sent.push(publish),
+                        other => assert!(matches!(other, Packet::SubAck(_))),
+                    }
+                }
+                peer.silent().await;
+                acknowledge(&mut peer, &sent.remove(0)).await;
+                let received = sent.remove(0).delivery.packet_id().unwrap();
+                let received = Ack::new(received, ReasonCode::Success);
+                let released = Packet::PubRel(received.clone());
+                match qos {
+                    Qos::ExactlyOnce => {
+                        let answer = peer.ask(Packet::PubRec(received.clone())).await;
+                        assert_eq!(answer, released);
+                    }
+                    _ => peer.send(Packet::PubAck(received.clone())).await,
+                }
+                peer.silent().await;
+                let mut peer = again(&stage, peer, &name, end).await;
+                if qos == Qos::ExactlyOnce {
+                    assert_eq!(peer.ask(Packet::PubComp(received)).await, released);
+                }
+                for before in &sent {
+                    let got = peer.message().await;
+                    assert!(dup(&got) && got.retain, "{name}");
+                    assert_eq!(payload(&got), payload(before), "{name}");
+                    assert_eq!(got.delivery.packet_id(), before.delivery.packet_id());
+                }
+                peer.silent().await;
+                for message in &sent {
+                    acknowledge(&mut peer, message).await;
+                }
+                peer.silent().await;
+                let mut peer = again(&stage, peer, &name, end).await;
+                peer.silent().await;
+            }
+        }
     }
 }
