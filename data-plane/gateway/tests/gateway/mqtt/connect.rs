@@ -97,6 +97,14 @@ async fn a_malformed_connect_is_told_so_in_5_0_and_closed_in_3_1_1() {
         cases.extend(in_both(bytes).map(|(bytes, reason)| (what, bytes, reason)));
     }
     cases.push(("password alone", bare("MQTT", 4, 0b0100_0010), None));
+    for (level, expected) in [(4, None), (5, Some(ReasonCode::TopicNameInvalid))] {
+        let mut bytes = bare("MQTT", level, 0b0000_0110);
+        let properties: &[u8] = if level == 5 { &[0] } else { &[] };
+        let will = [properties, &[0, 1, b'#', 0, 0]].concat();
+        bytes[1] += will.len() as u8;
+        bytes.extend_from_slice(&will);
+        cases.push(("a will to a filter", bytes, expected));
+    }
     for (what, properties, reason) in [
         (
             "receive maximum 0",

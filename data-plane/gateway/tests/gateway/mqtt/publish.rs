@@ -537,3 +537,36 @@ async fn a_client_of_3_1_1_may_send_more_and_is_taken_as_fast_as_it_is_answered(
         assert_eq!(peer.next().await, expected, "in their order (MQTT-4.6.0-2)");
     }
 }
+
+#[tokio::test]
+async fn a_repetition_on_the_way_in_is_none_on_the_way_out() {
+    let stage = Stage::open().await;
+    for version in VERSIONS {
+        let mut reader = Peer::open(&stage, version).await;
+        reader
+            .subscribe(vec![subscription("dup", Qos::ExactlyOnce)])
+            .await;
+        let mut peer = Peer::open(&stage, version).await;
+        for delivery in [
+            Delivery::AtLeastOnce {
+                id: id(7),
+                dup: true,
+            },
+            Delivery::ExactlyOnce {
+                id: id(7),
+                dup: true,
+            },
+        ] {
+            let answer = peer
+                .ask(Packet::Publish(message("dup", "x", delivery)))
+                .await;
+            assert_eq!(reason_of(&answer), ReasonCode::Success);
+            let got = reader.receive().await.delivery;
+            let dup = match got {
+                Delivery::AtLeastOnce { dup, .. } | Delivery::ExactlyOnce { dup, .. } => dup,
+                Delivery::AtMostOnce => panic!("another QoS"),
+            };
+            assert!(!dup, "MQTT-3.3.1-3");
+        }
+    }
+}

@@ -7,6 +7,7 @@ use highwater_mqtt::{
     packet::{Ack, FilterAck, Subscribe, Unsubscribe, publish::Delivery, subscribe::Subscription},
     topic::Filter,
 };
+use highwater_proto::names::TopicName;
 use serde_json::Value;
 
 use super::peer::{
@@ -459,4 +460,28 @@ async fn a_connection_has_its_number_of_subscriptions() {
     peer.send(Packet::Subscribe(Subscribe::new(id(1), too_many)))
         .await;
     peer.ended(ReasonCode::QuotaExceeded).await;
+}
+
+#[tokio::test]
+async fn what_is_lost_is_said_with_the_next_message() {
+    let stage = Stage::open().await;
+    let first = stage.publish("g", "1").await;
+    for said in ["2", "3", "4"] {
+        stage.publish("g", said).await;
+    }
+    let topic = TopicName::try_from("g").unwrap();
+    stage.shards[0].trim(stage.project.id, &topic, 2);
+    let cursor = first["cursor"].as_str().unwrap();
+    let filter = format!("$from/cursor:{cursor}/g");
+    let mut peer = Peer::open(&stage, Version::V5).await;
+    peer.subscribe(vec![subscription(&filter, Qos::AtLeastOnce)])
+        .await;
+    let third = peer.receive().await;
+    assert_eq!(payload(&third), "3");
+    let gap: Value = serde_json::from_str(user_property(&third, "hw-gap").unwrap()).unwrap();
+    assert_eq!(gap["requested"], cursor);
+    assert!(gap["first_available"].is_string() && gap["reason"].is_string());
+    let fourth = peer.receive().await;
+    assert_eq!(payload(&fourth), "4");
+    assert_eq!(user_property(&fourth, "hw-gap"), None);
 }
