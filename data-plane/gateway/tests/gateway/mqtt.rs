@@ -7,6 +7,7 @@ mod ends;
 mod keep_alive;
 mod limits;
 mod messages;
+mod nodes;
 pub mod peer;
 mod publish;
 mod raw;

@@ -17,6 +17,8 @@ use super::peer::{
 };
 use crate::stage::{Stage, within};
 
+const _: () = assert!(MQTT_PACKET_BYTES_MAX < 1 << 21);
+
 #[tokio::test]
 async fn a_packet_that_is_too_long_is_refused_from_its_header() {
     let stage = Stage::open().await;
@@ -26,7 +28,6 @@ async fn a_packet_that_is_too_long_is_refused_from_its_header() {
         peer.send_bytes(&[0x30, 0x80, 0x80, 0x80, 0x01]).await;
         peer.ended(ReasonCode::PacketTooLarge).await;
     }
-    assert!(MQTT_PACKET_BYTES_MAX < 1 << 21);
 }
 
 #[tokio::test]

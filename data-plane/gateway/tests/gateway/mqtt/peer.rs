@@ -1,6 +1,6 @@
 //! A client that says what the test says, and nothing by itself.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use bytes::BytesMut;
 use highwater_mqtt::{
@@ -124,8 +124,12 @@ pub fn topic_and_payload(publish: &Publish) -> (String, String) {
 impl Peer {
     /// A socket on which nothing was said.
     pub async fn dial(stage: &Stage, version: Version) -> Peer {
+        Peer::dial_at(stage.address, version).await
+    }
+
+    async fn dial_at(address: SocketAddr, version: Version) -> Peer {
         Peer {
-            socket: within(TcpStream::connect(stage.address)).await.unwrap(),
+            socket: within(TcpStream::connect(address)).await.unwrap(),
             version,
             decoder: Decoder::of_server(version, LIMITS),
             buf: BytesMut::new(),
@@ -135,7 +139,12 @@ impl Peer {
 
     /// A connection that was answered.
     pub async fn with(stage: &Stage, connect: Connect) -> (Peer, ConnAck) {
-        let mut peer = Peer::dial(stage, connect.version).await;
+        Peer::with_at(stage.address, connect).await
+    }
+
+    /// The same at another node.
+    pub async fn with_at(address: SocketAddr, connect: Connect) -> (Peer, ConnAck) {
+        let mut peer = Peer::dial_at(address, connect.version).await;
         peer.send(connect.into()).await;
         let answer = peer.next().await;
         let Packet::ConnAck(answer) = answer else {
@@ -246,8 +255,13 @@ impl Peer {
 
     /// The server closes the connection, and says why where it can.
     pub async fn ended(&mut self, reason: ReasonCode) {
+        self.ended_by("the test", reason).await;
+    }
+
+    /// The same because of one of several things.
+    pub async fn ended_by(&mut self, what: &str, reason: ReasonCode) {
         match self.version {
-            Version::V5 => assert_eq!(self.disconnected().await, reason),
+            Version::V5 => assert_eq!(self.disconnected().await, reason, "{what}"),
             Version::V3_1_1 => while self.try_next().await.is_some() {},
         }
     }
@@ -261,12 +275,9 @@ impl Peer {
     /// The reason with which the server ends the connection.
     pub async fn disconnected(&mut self) -> ReasonCode {
         loop {
-            match self.next().await {
-                Packet::Disconnect(disconnect) => {
-                    assert_eq!(self.try_next().await, None);
-                    return disconnect.reason;
-                }
-                _ => {}
+            if let Packet::Disconnect(disconnect) = self.next().await {
+                assert_eq!(self.try_next().await, None);
+                return disconnect.reason;
             }
         }
     }

@@ -216,8 +216,7 @@ async fn a_malformed_message_ends_the_connection() {
         for (what, bytes, reason) in both.iter().chain(of_5) {
             let mut peer = Peer::open(&stage, version).await;
             peer.send_bytes(bytes).await;
-            println!("{version}: {what}");
-            peer.ended(*reason).await;
+            peer.ended_by(what, *reason).await;
         }
     }
     let mut peer = Peer::open(&stage, Version::V3_1_1).await;

@@ -95,7 +95,7 @@ async fn garbage_ends_its_connection_and_no_other() {
         let version = VERSIONS[round % 2];
         let mut peer = Peer::open(&stage, version).await;
         // A flag that no packet has, so that it ends whatever the rest would mean.
-        garbage[0] = 0xC0 | 1 + garbage[0] % 15;
+        garbage[0] = 0xC0 | (1 + garbage[0] % 15);
         peer.send_bytes(&garbage).await;
         peer.rest().await;
         let mut first = Peer::dial(&stage, version).await;
