@@ -109,7 +109,17 @@ pub struct Identity {
 pub enum Answer {
     Nothing,
     PubAck(PacketId),
-    PubRec(PacketId),
+    PubRec {
+        id: PacketId,
+        /// It may have been taken on an earlier connection.
+        is_again: bool,
+    },
+}
+
+impl Answer {
+    fn is_again(self) -> bool {
+        matches!(self, Answer::PubRec { is_again: true, .. })
+    }
 }
 
 /// Why a connection ends.
@@ -193,10 +203,10 @@ impl Client {
         let answer = match delivery {
             Wire::AtMostOnce => Answer::Nothing,
             Wire::AtLeastOnce { id, .. } => Answer::PubAck(id),
-            Wire::ExactlyOnce { id, .. } => match self.receiving.entry(id) {
+            Wire::ExactlyOnce { id, dup } => match self.receiving.entry(id) {
                 Entry::Vacant(free) => {
                     free.insert(false);
-                    Answer::PubRec(id)
+                    Answer::PubRec { id, is_again: dup }
                 }
                 // Sent again, since the client has not heard of it: once it is answered, so is this.
                 Entry::Occupied(known) if !known.get() => return,
@@ -209,7 +219,7 @@ impl Client {
         match answer {
             Answer::Nothing => {}
             Answer::PubAck(_) => self.unanswered += 1,
-            Answer::PubRec(id) => {
+            Answer::PubRec { id, .. } => {
                 self.unanswered += 1;
                 // The identifier is the client's, and the client's alone: no other key can be meant.
                 request.idempotency_key = self.use_of(id);
@@ -277,13 +287,17 @@ impl Client {
         let (id, kind) = match answer {
             Answer::Nothing => return,
             Answer::PubAck(id) => (id, Kind::PubAck),
-            Answer::PubRec(id) => (id, Kind::PubRec),
+            Answer::PubRec { id, .. } => (id, Kind::PubRec),
         };
         self.unanswered -= 1;
         let ack = match &outcome {
             Ok(_) => Ack::new(id, ReasonCode::Success),
             // The client has to ask again, under the same identifier: it does when it is back.
             Err(refusal) if !refusal.code().has_no_side_effects() => return self.dismiss(refusal),
+            // It may have been appended before, which only the next attempt can tell.
+            Err(refusal) if answer.is_again() && refusal.code().is_retryable() => {
+                return self.dismiss(refusal);
+            }
             // 3.1.1 has no way to say no: to say nothing and end the connection is all there is.
             Err(refusal) if self.version == Version::V3_1_1 => return self.dismiss(refusal),
             Err(refusal) => Ack {
@@ -300,8 +314,15 @@ impl Client {
                         self.receiving.insert(id, true);
                         self.unreleased += 1;
                     }
-                    // Nothing was appended under this use of the identifier, so it is free to be used.
-                    false => drop(self.receiving.remove(&id)),
+                    // The identifier is free to be used. If nothing can have been appended under this use of it, by
+                    // the next message; otherwise that one must not be taken for this.
+                    false => {
+                        self.receiving.remove(&id);
+                        if answer.is_again() {
+                            self.uses.release(id.get());
+                            return self.hold(Packet::PubRec(ack));
+                        }
+                    }
                 }
                 self.acknowledge(Packet::PubRec(ack));
             }

@@ -1,11 +1,13 @@
 //! What was under way when a connection ended, and how the next one goes on with it (sections 4.4 and 4.6).
 
-use std::num::NonZeroU16;
+use std::{collections::HashMap, num::NonZeroU16};
 
+use highwater_broker::Refusal;
 use highwater_mqtt::{
     Packet, Qos, ReasonCode, Version,
     packet::{Ack, Disconnect, Publish, Subscribe, publish::Delivery},
 };
+use highwater_proto::ErrorCode;
 
 use super::peer::{
     Peer, VERSIONS, connect_to_stay, exactly_once, id, message, payload, subscription,
@@ -315,6 +317,91 @@ async fn a_retained_message_that_was_not_acknowledged_comes_again_like_any_other
                 let mut peer = again(&stage, peer, &name, end).await;
                 peer.silent().await;
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_of_qos_2_that_is_refused_the_second_time_hides_no_other() {
+    let stage = Stage::open().await;
+    let stay = || connect_to_stay(&stage, Version::V5, "refused");
+    let publish = |said: &str, dup| {
+        let delivery = Delivery::ExactlyOnce { id: id(5), dup };
+        Packet::Publish(message("b", said, delivery))
+    };
+    let received = Packet::PubRec(Ack::new(id(5), ReasonCode::Success));
+    let mut reader = Peer::open(&stage, Version::V5).await;
+    reader
+        .subscribe(vec![subscription("b", Qos::AtMostOnce)])
+        .await;
+    let (mut peer, _) = Peer::with(&stage, stay()).await;
+    peer.send(publish("first", false)).await;
+    peer.vanish().await;
+    assert_eq!(payload(&reader.message().await), "first");
+    // For the moment: the client has to ask again, and learns that it was taken.
+    let (mut peer, _) = Peer::with(&stage, stay()).await;
+    let busy = Refusal::new(ErrorCode::Overloaded, "busy");
+    stage.shards[0].refuse(Some(busy));
+    peer.send(publish("first", true)).await;
+    let Packet::Disconnect(end) = peer.next().await else {
+        panic!("it was answered");
+    };
+    assert_eq!(end.reason, ReasonCode::QuotaExceeded);
+    stage.shards[0].refuse(None);
+    let (mut peer, _) = Peer::with(&stage, stay()).await;
+    assert_eq!(peer.ask(publish("first", true)).await, received);
+    peer.vanish().await;
+    // For good: the identifier is free, for another message.
+    let mut narrow = stay();
+    let key = bytes::Bytes::from(stage.narrow_key.clone());
+    narrow.password = Some(key.try_into().unwrap());
+    let (mut peer, _) = Peer::with(&stage, narrow).await;
+    let Packet::PubRec(refused) = peer.ask(publish("first", true)).await else {
+        panic!("another answer");
+    };
+    assert_eq!(refused.reason, ReasonCode::NotAuthorized);
+    peer.vanish().await;
+    let (mut peer, _) = Peer::with(&stage, stay()).await;
+    assert_eq!(peer.ask(publish("second", false)).await, received);
+    assert_eq!(payload(&reader.message().await), "second");
+    reader.silent().await;
+}
+
+#[tokio::test]
+async fn what_comes_again_is_found_by_a_filter_of_many_shards() {
+    let stage = Stage::with(3, Default::default(), None).await;
+    for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
+        for end in ENDS {
+            let name = format!("{qos:?}-{end:?}");
+            let stay = connect_to_stay(&stage, Version::V5, &name);
+            let (mut peer, _) = Peer::with(&stage, stay).await;
+            let filter = format!("{name}/+");
+            peer.subscribe(vec![subscription(&filter, qos)]).await;
+            for said in 0..12 {
+                let topic = format!("{name}/{}", said % 4);
+                stage.publish(&topic, &said.to_string()).await;
+            }
+            let mut sent = HashMap::new();
+            for _ in 0..12 {
+                let got = peer.message().await;
+                sent.insert(got.delivery.packet_id().unwrap(), got);
+            }
+            for number in [1, 4, 5, 12] {
+                let done = sent.remove(&id(number)).unwrap();
+                acknowledge(&mut peer, &done).await;
+            }
+            peer.silent().await;
+            let mut peer = again(&stage, peer, &name, end).await;
+            for _ in 0..sent.len() {
+                let got = peer.receive().await;
+                let before = sent.remove(&got.delivery.packet_id().unwrap()).unwrap();
+                assert!(dup(&got));
+                assert_eq!((got.topic, got.payload), (before.topic, before.payload));
+            }
+            assert!(sent.is_empty());
+            peer.silent().await;
+            stage.publish(&format!("{name}/0"), "new").await;
+            assert_eq!(payload(&peer.receive().await), "new");
         }
     }
 }
