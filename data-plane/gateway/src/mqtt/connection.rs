@@ -38,6 +38,9 @@ use crate::{
 const READ_BYTES: usize = 512;
 /// Time that the last packets have to be written in.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same where the client's next connection waits for this one. Often the client has lost its network, and nobody
+/// reads here any more.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Publishes that were answered.
 type Answered = (Vec<Answer>, Vec<Result<PublishResult>>);
@@ -101,7 +104,7 @@ impl Client {
             // What was taken before the end is published all the same.
             let is_idle = can_send && in_flight.is_empty() && saving.is_none();
             if let Some(end) = self.end {
-                let give_up = *give_up.get_or_insert_with(|| Instant::now() + CLOSE_TIMEOUT);
+                let give_up = *give_up.get_or_insert_with(|| Instant::now() + patience(end));
                 if is_idle && !self.out.is_pending() || Instant::now() >= give_up {
                     break end;
                 }
@@ -171,7 +174,7 @@ impl Client {
             self.on_saved(saving.await);
         }
         // What is left to say has been said, or nobody listens.
-        let _ = timeout(CLOSE_TIMEOUT, async {
+        let _ = timeout(patience(end), async {
             while self.out.is_pending() {
                 self.out.write_some(&mut writing).await?;
             }
@@ -216,6 +219,14 @@ impl Client {
             true => self.on_silence(),
             false => self.heard = Instant::now(),
         }
+    }
+}
+
+/// How long a client may take to read the last packets.
+fn patience(end: End) -> Duration {
+    match end {
+        End::TakenOver => HAND_OVER_TIMEOUT,
+        _ => CLOSE_TIMEOUT,
     }
 }
 

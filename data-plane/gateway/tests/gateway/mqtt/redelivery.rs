@@ -405,3 +405,37 @@ async fn what_comes_again_is_found_by_a_filter_of_many_shards() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_client_that_lost_its_network_goes_on_though_its_last_connection_is_full() {
+    let stage = Stage::open().await;
+    let stay = || connect_to_stay(&stage, Version::V5, "lost");
+    let (mut peer, _) = Peer::with(&stage, stay()).await;
+    let flood = subscription("flood", Qos::AtMostOnce);
+    peer.subscribe(vec![subscription("a", Qos::AtLeastOnce), flood])
+        .await;
+    for said in ["acknowledged", "not acknowledged"] {
+        stage.publish("a", said).await;
+    }
+    let first = peer.message().await;
+    acknowledge(&mut peer, &first).await;
+    let second = peer.message().await;
+    peer.silent().await;
+    // More than queues and sockets hold: nobody reads it.
+    let mut publisher = Peer::open(&stage, Version::V5).await;
+    let filler = "x".repeat(500_000);
+    for _ in 0..40 {
+        publisher.publish("flood", &filler).await;
+    }
+    let (mut next, answer) = Peer::with(&stage, stay()).await;
+    assert!(answer.session_present);
+    let again = loop {
+        let got = next.message().await;
+        if got.delivery.qos() == Qos::AtLeastOnce {
+            break got;
+        }
+    };
+    assert_eq!(payload(&again), "not acknowledged");
+    assert_eq!(again.delivery.packet_id(), second.delivery.packet_id());
+    assert!(dup(&again));
+}
