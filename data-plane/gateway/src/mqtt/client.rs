@@ -849,10 +849,14 @@ impl Client {
         self.end = Some(End::Lost);
     }
 
+    /// The reason is said in words too: Paho reads no reason code of a packet that ends with it.
     fn say_goodbye(&mut self, reason: ReasonCode, remarks: Remarks) {
         if self.end.is_none() && self.version == Version::V5 {
             let mut disconnect = Disconnect::new(reason);
-            disconnect.remarks = remarks;
+            disconnect.remarks = match remarks.is_empty() {
+                true => Remarks::because(Text::from_static(reason.name())),
+                false => remarks,
+            };
             self.out.push(Packet::Disconnect(disconnect));
         }
     }
