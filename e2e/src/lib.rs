@@ -27,6 +27,7 @@ pub mod ledger;
 pub mod live;
 pub mod load;
 pub mod logs;
+pub mod mqtt;
 pub mod process;
 pub mod random;
 pub mod refusal;

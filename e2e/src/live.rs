@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use highwater_mqtt::{Qos, Version};
 use highwater_proto::client::Record;
 use reqwest::Url;
 use serde_json::Value;
@@ -11,6 +12,7 @@ use crate::{
     Cluster,
     client::Subscription,
     events::{Events, accepted},
+    mqtt::{self, Mqtt},
     refusal::{Refusal, ended},
     socket::Socket,
 };
@@ -32,15 +34,29 @@ pub enum Door {
     WebSocket,
     /// One HTTP page after the other, each of which waits until there is something.
     LongPoll,
+    /// A subscription of MQTT 5.0.
+    Mqtt,
 }
 
 impl Door {
     /// All of them.
-    pub const ALL: [Door; 4] = [Door::Grpc, Door::Sse, Door::WebSocket, Door::LongPoll];
+    pub const ALL: [Door; 5] = [
+        Door::Grpc,
+        Door::Sse,
+        Door::WebSocket,
+        Door::LongPoll,
+        Door::Mqtt,
+    ];
+
+    /// Whether its records come with their offsets.
+    pub fn tells_offsets(self) -> bool {
+        self != Door::Mqtt
+    }
 }
 
 /// What is read through a door, on one node.
 pub struct Live {
+    door: Door,
     stream: Stream,
     from: String,
 }
@@ -50,10 +66,12 @@ enum Stream {
     Sse(Events),
     WebSocket(Box<Socket>),
     LongPoll(Poll),
+    Mqtt(Box<Mqtt>),
 }
 
 impl Live {
-    /// Opens it and waits for the receipt, which a poll does not have.
+    /// Opens it and waits for the receipt, which a poll does not have. That of MQTT has no cursor. MQTT takes
+    /// one filter, as each subscription of a connection has a cursor of its own there.
     ///
     /// # Errors
     /// The refusal, or what became of the connection.
@@ -85,11 +103,26 @@ impl Live {
                     let poll = Poll::new(cluster.http(), peer, topics)?;
                     (Stream::LongPoll(poll), from.to_owned())
                 }
+                Door::Mqtt => {
+                    let [filter] = topics else {
+                        bail!("{topics:?} is not one filter");
+                    };
+                    let connect = mqtt::connect(Version::V5, "", peer.1);
+                    let mut client = Mqtt::open(peer.0, connect).await?;
+                    let filters = [(*filter, Qos::AtLeastOnce)];
+                    client.subscribe(&filters, Some(from)).await?;
+                    (Stream::Mqtt(Box::new(client)), from.to_owned())
+                }
             };
-            Ok(Live { stream, from })
+            Ok(Live { door, stream, from })
         };
         let opened = tokio::time::timeout(RECEIPT_TIMEOUT, open).await;
         opened.context("no receipt in time")?
+    }
+
+    /// The door.
+    pub fn door(&self) -> Door {
+        self.door
     }
 
     /// Where to read on: after the receipt, or what came last since.
@@ -97,7 +130,7 @@ impl Live {
         &self.from
     }
 
-    /// What comes next; nothing when there was none in a while.
+    /// What comes next; nothing when there was none in a while. The offset is 0 where the door does not tell it.
     ///
     /// # Errors
     /// When the stream ends, by a refusal or with its connection, or tells of a gap.
@@ -134,6 +167,17 @@ impl Live {
                 let next = page["next"].as_str().context("a page has a next")?;
                 self.from = after(next);
                 return records(&page);
+            }
+            Stream::Mqtt(client) => {
+                let message = client.message().await?;
+                let pairs = &message.properties.user_properties;
+                no_gap(pairs.iter().find(|(name, _)| name.as_str() == "hw-gap"))?;
+                vec![Record {
+                    topic: mqtt::topic_of(&message).to_owned(),
+                    cursor: mqtt::cursor_of(&message)?.to_owned(),
+                    payload: message.payload,
+                    ..Record::default()
+                }]
             }
         };
         if let Some(last) = records.last() {

@@ -32,7 +32,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
         &["proto", "broker", "storage", "cluster", "gateway"],
     ),
     ("highwater", &["proto", "node"]),
-    ("highwater-e2e", &["proto"]),
+    ("highwater-e2e", &["proto", "mqtt"]),
 ];
 
 /// The folders whose sources and manifests alone may name a library.
@@ -49,6 +49,7 @@ const FOLDERS: &[&str] = &[
     "cli",
     "e2e/src",
     "e2e/bench",
+    "e2e/interop",
     "e2e/tests",
 ];
 /// Those of what is shipped.
