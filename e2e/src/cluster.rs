@@ -39,6 +39,8 @@ pub const PEER_LOSS_WARNINGS: &[&str] = &[
     "failed to receive from RaftCore",
     "failed to forward IO completion",
     "failed to send HeartbeatProgress",
+    // A node that is stopped right after its start, before it has seen whether its groups are founded.
+    "with_raft_state: rx recv error: channel closed",
     // All nodes stop at once.
     "nobody could take over these shards in time",
 ];
