@@ -10,12 +10,13 @@ export CXX := ccache c++
 export CC := ccache cc
 endif
 
-.PHONY: help setup build run test sim bench lint clean
+.PHONY: help setup build run test sim interop bench lint clean
 
 help:
 	@echo "make run    install what is missing, build, and start a cluster of $(NODES) nodes here"
 	@echo "make test   install what is missing, build, and run all tests, the simulation too"
 	@echo "make sim    the simulation alone: that it repeats itself, and 200 seeds"
+	@echo "make interop  other people's clients at a cluster: what they need goes into the target folder"
 	@echo "make bench  build, and run the benchmark beside its rivals; ARGS='--quick --only idle' and the like"
 	@echo "make lint   formatting and lints, as CI checks them"
 	@echo "make clean  remove what was built; data stays"
@@ -32,7 +33,13 @@ run: build
 
 test: setup
 	$(CARGO) test --workspace --locked
+	@$(MAKE) --no-print-directory interop
 	@$(MAKE) --no-print-directory sim
+
+# All of the workspace, so that nothing is built with other features than before.
+interop: setup
+	@scripts/setup interop
+	$(CARGO) test --workspace --locked --test interop
 
 # A workspace of its own: cargo finds its flags in its folder only, so they get a target folder of their own too.
 SIM = cd e2e/sim && CARGO_TARGET_DIR="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/sim" $(CARGO)
@@ -47,7 +54,7 @@ bench: setup
 
 lint:
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --test interop --locked -- -D warnings
 	cd e2e/sim && $(CARGO) fmt --check
 	$(SIM) clippy --all-targets --locked -- -D warnings
 

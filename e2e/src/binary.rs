@@ -68,7 +68,10 @@ fn find() -> Result<PathBuf> {
 }
 
 /// `target/<profile>`: tests run from its `deps`, binaries from itself.
-fn profile_dir() -> Result<PathBuf> {
+///
+/// # Errors
+/// When the executable cannot be found.
+pub fn profile_dir() -> Result<PathBuf> {
     let exe = env::current_exe()?;
     let dir = exe.parent().context("an executable has a folder")?;
     match dir.ends_with("deps") {
