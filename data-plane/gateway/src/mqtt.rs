@@ -51,6 +51,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     client::{Client, End},
+    connection::CLOSE_TIMEOUT,
     greeting::{CONNECT_LIMITS, LIMITS, Turned, greet, read_connect},
     registry::Registered,
 };
@@ -85,14 +86,20 @@ pub(crate) async fn serve(
         return Ok(());
     };
     let taken_over = registered.taken_over();
-    let end = client.run(io, input, (taken_over, &draining)).await;
+    let end = client.run(&mut io, input, (taken_over, &draining)).await;
+    // Before the connection is closed: whoever sees that has its session as it was left, and no will that it
+    // took back, even if this node is gone the next moment.
     if let Err(refusal) = Box::pin(finish(client, end)).await {
         tracing::debug!(%refusal, "a session is left to be settled");
         let key = registered.key().clone();
         // First: what has a connection is not settled.
         drop(registered);
         door.sessions.leave(key);
+    } else {
+        drop(registered);
     }
+    // What a client that is gone makes of it is no error of ours.
+    let _ = timeout(CLOSE_TIMEOUT, io.shutdown()).await;
     Ok(())
 }
 

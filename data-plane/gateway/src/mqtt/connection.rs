@@ -37,7 +37,7 @@ use crate::{
 /// Room to read into. An idle connection holds this much while it has read something, and nothing before.
 const READ_BYTES: usize = 512;
 /// Time that the last packets have to be written in.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same where the client's next connection waits for this one. Often the client has lost its network, and nobody
 /// reads here any more.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_millis(500);
@@ -65,7 +65,7 @@ enum Step<'a> {
 
 impl Client {
     /// Serves the connection until it ends, and says why. What was read before and not looked at is in `buf`.
-    /// Whatever its session still needs is left in the client.
+    /// Whatever its session still needs is left in the client, and the connection is not closed yet.
     pub async fn run(
         &mut self,
         io: impl AsyncRead + AsyncWrite + Unpin,
@@ -178,7 +178,7 @@ impl Client {
             while self.out.is_pending() {
                 self.out.write_some(&mut writing).await?;
             }
-            writing.shutdown().await
+            writing.flush().await
         })
         .await;
         end
