@@ -282,6 +282,16 @@ impl Client {
         }
     }
 
+    /// Whether a refusal cannot be the answer to a message, so that the client has to ask again, under the same
+    /// identifier, when it is back.
+    fn cannot_say_no(&self, answer: Answer, refusal: &Refusal) -> bool {
+        let code = refusal.code();
+        // Nobody knows whether it was appended; or it may have been before, which only the next attempt tells.
+        let is_unknown = !code.has_no_side_effects() || answer.is_again() && code.is_retryable();
+        // 3.1.1 has no way to say no: to say nothing and end the connection is all there is.
+        is_unknown || self.version == Version::V3_1_1
+    }
+
     /// What became of a message.
     pub fn on_outcome(&mut self, answer: Answer, outcome: Result<PublishResult>) {
         let (id, kind) = match answer {
@@ -292,14 +302,11 @@ impl Client {
         self.unanswered -= 1;
         let ack = match &outcome {
             Ok(_) => Ack::new(id, ReasonCode::Success),
-            // The client has to ask again, under the same identifier: it does when it is back.
-            Err(refusal) if !refusal.code().has_no_side_effects() => return self.dismiss(refusal),
-            // It may have been appended before, which only the next attempt can tell.
-            Err(refusal) if answer.is_again() && refusal.code().is_retryable() => {
+            Err(refusal) if self.cannot_say_no(answer, refusal) => {
+                // What came after it comes again after it.
+                self.publishes.clear();
                 return self.dismiss(refusal);
             }
-            // 3.1.1 has no way to say no: to say nothing and end the connection is all there is.
-            Err(refusal) if self.version == Version::V3_1_1 => return self.dismiss(refusal),
             Err(refusal) => Ack {
                 packet_id: id,
                 reason: reason(refusal, kind),

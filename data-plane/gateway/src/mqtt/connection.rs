@@ -8,9 +8,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use futures_util::{
-    FutureExt, StreamExt,
+    FutureExt,
     future::{BoxFuture, Fuse, FusedFuture, pending},
-    stream::FuturesOrdered,
 };
 use highwater_broker::{Result, catalogue::Principal};
 use highwater_mqtt::{Decoder, PacketId, SubscriptionId};
@@ -74,8 +73,8 @@ impl Client {
     ) -> End {
         let (mut reading, mut writing) = tokio::io::split(io);
         let door = self.door.clone();
-        let mut in_flight = FuturesOrdered::new();
         let sending = Fuse::terminated();
+        let mut answering: Option<BoxFuture<'_, Answered>> = None;
         let mut opening: Option<BoxFuture<'_, AllOpened>> = None;
         let mut saving: Option<BoxFuture<'static, Written>> = None;
         let mut give_up = None;
@@ -91,7 +90,9 @@ impl Client {
             if let Some(wanted) = self.wanted.take_if(|_| opening.is_none()) {
                 opening = Some(open(&door, self.login.principal().clone(), wanted).boxed());
             }
-            if can_send && !self.publishes.is_empty() {
+            // One batch after the other: when nobody knows what became of one, the next must not be appended, or
+            // the client's order would be another once it has sent all of them again (MQTT-4.6.0-5).
+            if can_send && answering.is_none() && !self.publishes.is_empty() {
                 let publishes = std::mem::take(&mut self.publishes);
                 let principal = self.login.principal().clone();
                 sending.set(send(&door, principal, publishes).fuse());
@@ -102,7 +103,7 @@ impl Client {
                 saving = Some(self.saver.write(self.stored()));
             }
             // What was taken before the end is published all the same.
-            let is_idle = can_send && in_flight.is_empty() && saving.is_none();
+            let is_idle = can_send && answering.is_none() && saving.is_none();
             if let Some(end) = self.end {
                 let give_up = *give_up.get_or_insert_with(|| Instant::now() + patience(end));
                 if is_idle && !self.out.is_pending() || Instant::now() >= give_up {
@@ -128,7 +129,7 @@ impl Client {
                     Ok(()) => Step::Outgoing,
                     Err(_) => Step::Broken,
                 },
-                Some(answered) = in_flight.next(), if !in_flight.is_empty() => Step::Answered(answered),
+                answered = poll(&mut answering), if answering.is_some() => Step::Answered(answered),
                 (answers, pending) = &mut sending, if !can_send => Step::Sent(answers, pending),
                 saved = poll(&mut saving), if saving.is_some() => Step::Saved(Box::new(saved)),
                 opened = poll(&mut opening), if opening.is_some() => Step::Opened(opened),
@@ -148,9 +149,11 @@ impl Client {
                 Step::Broken => self.on_broken(),
                 Step::Read | Step::Outgoing => {}
                 Step::Sent(answers, pending) => {
-                    in_flight.push_back(pending.outcomes().map(|outcomes| (answers, outcomes)));
+                    let outcomes = pending.outcomes().map(|outcomes| (answers, outcomes));
+                    answering = Some(outcomes.boxed());
                 }
                 Step::Answered((answers, outcomes)) => {
+                    answering = None;
                     for (answer, outcome) in answers.into_iter().zip(outcomes) {
                         self.on_outcome(answer, outcome);
                     }
