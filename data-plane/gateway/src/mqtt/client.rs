@@ -34,7 +34,7 @@ use highwater_proto::{
     ids::SessionId,
     limits::{
         MQTT_HELD_PACKETS_MAX, MQTT_RECEIVE_MAX, MQTT_TOPIC_ALIASES_MAX, MQTT_USES_MAX,
-        PUBLISHES_TOGETHER_MAX, SOCKET_SUBSCRIPTIONS_MAX,
+        PUBLISH_BYTES_TOGETHER_MAX, PUBLISHES_TOGETHER_MAX, SOCKET_SUBSCRIPTIONS_MAX,
     },
 };
 use tokio::time::Instant;
@@ -82,6 +82,8 @@ pub struct Client {
     pub aliases_in: HashMap<u16, Box<str>>,
     /// Messages that wait to be published, each with how it is answered.
     pub publishes: Vec<(Answer, PublishRequest)>,
+    /// The bytes of their payloads.
+    pub publish_bytes: usize,
     /// Messages with QoS 1 and 2 that were taken and not answered.
     pub unanswered: usize,
     /// Subscriptions to be opened, one packet at a time.
@@ -142,7 +144,8 @@ impl Client {
             && can_send
             && self.wanted.is_none()
             && self.out.has_room()
-            && self.publishes.len() < PUBLISHES_TOGETHER_MAX
+            && self.publishes.len() < usize::from(MQTT_RECEIVE_MAX)
+            && self.publish_bytes < PUBLISH_BYTES_TOGETHER_MAX
             && (self.is_told_receive_max() || self.unanswered < usize::from(MQTT_RECEIVE_MAX))
             && self.saver.waiting() < MQTT_HELD_PACKETS_MAX
     }
@@ -225,7 +228,18 @@ impl Client {
                 request.idempotency_key = self.use_of(id);
             }
         }
+        self.publish_bytes += payload_bytes(&request);
         self.publishes.push((answer, request));
+    }
+
+    /// The messages that are published next, together.
+    pub fn next_publishes(&mut self) -> Vec<(Answer, PublishRequest)> {
+        let count = self.publishes.len().min(PUBLISHES_TOGETHER_MAX);
+        let rest = self.publishes.split_off(count);
+        let next = std::mem::replace(&mut self.publishes, rest);
+        let bytes: usize = next.iter().map(|(_, request)| payload_bytes(request)).sum();
+        self.publish_bytes -= bytes;
+        next
     }
 
     /// Whether this is one more message under way than the client may have (MQTT-3.3.4-7): with QoS 1 until it is
@@ -305,6 +319,7 @@ impl Client {
             Err(refusal) if self.cannot_say_no(answer, refusal) => {
                 // What came after it comes again after it.
                 self.publishes.clear();
+                self.publish_bytes = 0;
                 return self.dismiss(refusal);
             }
             Err(refusal) => Ack {
@@ -904,4 +919,8 @@ pub fn stored_home(door: &Door) -> Place {
         node: home.node,
         started_at_ms: home.started_at_ms,
     }
+}
+
+fn payload_bytes(request: &PublishRequest) -> usize {
+    request.message.as_ref().map_or(0, |m| m.payload.len())
 }

@@ -93,7 +93,7 @@ impl Client {
             // One batch after the other: when nobody knows what became of one, the next must not be appended, or
             // the client's order would be another once it has sent all of them again (MQTT-4.6.0-5).
             if can_send && answering.is_none() && !self.publishes.is_empty() {
-                let publishes = std::mem::take(&mut self.publishes);
+                let publishes = self.next_publishes();
                 let principal = self.login.principal().clone();
                 sending.set(send(&door, principal, publishes).fuse());
                 can_send = false;

@@ -468,6 +468,7 @@ async fn client_of(
         unreleased: 0,
         aliases_in: Default::default(),
         publishes: Vec::new(),
+        publish_bytes: 0,
         unanswered: 0,
         wanted: None,
         since: now,
