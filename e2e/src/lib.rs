@@ -5,7 +5,8 @@
 //! given a bad disk. What was promised to the clients meanwhile is kept in a [`ledger::Ledger`],
 //! and what is read back is held against it.
 //!
-//! `tests/` has one file a promise of the design, named after it, and one a kind of fault. `bench/` is
+//! `tests/` has one file a promise of the design, named after it, and one a kind of fault. `interop/` drives
+//! other people's clients, one file each, and needs what `scripts/setup interop` installs. `bench/` is
 //! the benchmark: Highwater and its rivals, interleaved, one file a workload.
 //!
 //! ```text
