@@ -107,7 +107,7 @@ async fn a_node_with_a_foreign_certificate_is_turned_away() {
 async fn a_renewed_certificate_is_shown_without_a_restart() {
     let cluster = Cluster::start_with(Setup {
         nodes: 1,
-        allowed_warnings: &["the certificate in use stays"],
+        allowed_warnings: vec!["the certificate in use stays"],
         ..setup()
     })
     .await;
