@@ -9,7 +9,7 @@
 //! socket ─ Decoder ─ greeting.rs: CONNECT ─ registry.rs: the last connection leaves ─ claim the session
 //!             │
 //!             ▼
-//!         connection.rs: the loop ──▶ client.rs: what a packet does
+//!         connection.rs: the loop ──▶ client.rs and client/: what a packet does
 //!             ├── publish.rs         PUBLISH: message.rs makes it the message of every protocol
 //!             ├── subscribe.rs       SUBSCRIBE: opens readers; subscriptions.rs reads on
 //!             ├── window.rs          what is sent and not acknowledged

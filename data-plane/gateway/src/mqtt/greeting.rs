@@ -34,7 +34,7 @@ use tokio::{
 
 use super::{
     aliases::Aliases,
-    client::{Client, Identity, stored_home},
+    client::{Client, Identity, stored::stored_home},
     message::ORIGIN_BYTES,
     outbox::Outbox,
     reasons::{reason, remarks},
