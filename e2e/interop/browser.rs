@@ -1,6 +1,10 @@
 //! Headless Chromium with one page, and the small server that the page comes from and tells of itself.
 
-use std::{fs, path::Path, process::Stdio};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use highwater_e2e::{Cluster, condition::within_deadline};
 use serde_json::Value;
@@ -106,19 +110,36 @@ async fn allowed(cluster: &Cluster, origin: &str) {
 
 /// The page with everything it needs in it.
 fn page(run: &str, parameters: &Value) -> String {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let read = |path: &Path| fs::read_to_string(path).expect("a file of text");
-    let proto = serde_json::to_string(&read(&here.join("../proto/client/v1/highwater.proto")));
-    let script = read(&here.join("interop/page.js"));
+    let script = read(&own("interop/page.js"));
+    let libraries = match run {
+        "grpc" => libraries(),
+        _ => String::new(),
+    };
+    format!(
+        "<!doctype html><meta charset=utf-8><title>page</title>\n{libraries}\n\
+         <script>{script}\nstart({run:?}, {parameters})</script>"
+    )
+}
+
+/// What the page speaks gRPC-web with: its client, protobuf, and the public definition.
+fn libraries() -> String {
     let protobuf = read(&node_module("protobufjs/dist/protobuf.min.js"));
     let grpc_web = read(&node_module("grpc-web/index.js"));
+    let proto = read(&own("../proto/client/v1/highwater.proto"));
     format!(
-        "<!doctype html><meta charset=utf-8><title>page</title>\n\
-         <script>{protobuf}</script>\n\
+        "<script>{protobuf}</script>\n\
          <script>var exports = {{}}, module = {{ exports }};\n{grpc_web}\n</script>\n\
-         <script>const grpcWeb = module.exports, proto = {}\n{script}\nstart({run:?}, {parameters})</script>",
-        proto.expect("text"),
+         <script>var grpcWeb = module.exports, proto = {}</script>",
+        Value::String(proto)
     )
+}
+
+fn own(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).expect("a file of text")
 }
 
 async fn serve(listener: TcpListener, page: String, poster: mpsc::Sender<Value>) {

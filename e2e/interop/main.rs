@@ -1,7 +1,8 @@
 //! Other people's clients at a cluster of real processes: one file a client, the script that drives it beside it.
 //!
 //! They need what `scripts/setup interop` installs, so `cargo test` leaves them out and `make interop` runs them. A
-//! client that is missing fails its tests, unless `HIGHWATER_E2E_WITHOUT` names it (`paho,chromium`).
+//! client that is missing fails its tests, unless `HIGHWATER_E2E_WITHOUT` names it: any of `paho`, `websockets`,
+//! `grpcio`, `node`, `mosquitto`, `curl` and `chromium`, with commas between them.
 
 mod browser;
 mod chromium;
