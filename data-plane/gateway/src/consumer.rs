@@ -4,6 +4,8 @@
 //! for it and it is its turn, and reads what it was given from this node's replica. A record is its
 //! until it is acknowledged; when the consumer leaves, or its node is lost, the others get what was not.
 
+mod events;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -12,27 +14,24 @@ use std::{
 
 use futures_util::{
     FutureExt,
-    future::{BoxFuture, join_all, pending, select_all},
+    future::{BoxFuture, pending, select_all},
 };
 use highwater_broker::{
-    Broker, Refusal, Result,
+    Refusal, Result,
     catalogue::Project,
     cursor::{Cursor, FeedPosition},
     from::From,
     group::{self, Group, Span},
-    handle::{
-        FeedPage, GapReason, PageLimits, Publish, ReadRequest, Retain, ShardHandle, interrupted,
-    },
+    handle::{FeedPage, GapReason, PageLimits, ReadRequest, ShardHandle},
     segment::Slice,
     subscription::{CursorScope, Delivery, Gap, Subscription},
-    system,
     tail::{Channel, TailReader},
 };
 use highwater_proto::{
     ErrorCode,
     cluster::{
         GroupEvent,
-        group_event::{Ack, Claim, Event, Frontier, Join, Leave, Range},
+        group_event::{Ack, Claim, Event, Frontier, Join, Range},
     },
     ids::{MemberId, ShardId},
     limits::{
@@ -41,16 +40,15 @@ use highwater_proto::{
     },
     names::{TopicFilter, TopicName},
 };
-use parking_lot::Mutex;
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 
+use self::events::{Left, append, leave};
 use crate::{
     gateway::{Clock, Door},
     nodes::LOOK,
 };
+
+pub use self::events::Leavers;
 
 /// How much longer each member waits than the one before it, before it takes what nobody else takes.
 const TURN: Duration = Duration::from_millis(8);
@@ -190,7 +188,7 @@ impl Consumer {
         let mut is_known = false;
         let clock = self.door.clock.clone();
         while let Some(delivery) = self.events.try_next(EVENTS, &*clock).await? {
-            for (offset, event) in events(&delivery) {
+            for (offset, event) in events::of(&delivery) {
                 self.next_offset = offset + 1;
                 if is_known || offset == 0 {
                     is_known = true;
@@ -609,7 +607,7 @@ impl Consumer {
     }
 
     fn take_events(&mut self, delivery: &Delivery) {
-        for (offset, event) in events(delivery) {
+        for (offset, event) in events::of(delivery) {
             self.next_offset = offset + 1;
             let is_claim = matches!(&event.event, Some(Event::Claim(claim)) if claim.member[..] == self.member.as_bytes()[..]);
             let granted = self.group.apply(event);
@@ -690,90 +688,6 @@ impl Drop for Consumer {
             events: acks.into_iter().chain([leave(self.member)]).collect(),
         });
     }
-}
-
-/// A consumer that has left, and what its group has to know.
-struct Left {
-    shard: ShardHandle,
-    topic: TopicName,
-    writing: Option<BoxFuture<'static, Result<()>>>,
-    events: Vec<Event>,
-}
-
-/// Consumers whose groups have not been told that they left. There are never more than there were consumers.
-#[derive(Default)]
-pub struct Leavers {
-    left: Mutex<Vec<Left>>,
-    more: Notify,
-}
-
-impl Leavers {
-    fn push(&self, left: Left) {
-        self.left.lock().push(left);
-        self.more.notify_one();
-    }
-
-    /// Tells the groups, until it is dropped.
-    pub async fn run(&self, broker: &Arc<Broker>) {
-        loop {
-            self.more.notified().await;
-            let left = std::mem::take(&mut *self.left.lock());
-            let telling = left.into_iter().map(|left| async {
-                if let Some(writing) = left.writing {
-                    // Whatever became of it, there is nobody any more who would try again.
-                    let _ = writing.await;
-                }
-                let told = append(broker.clone(), left.shard, left.topic, left.events).await;
-                if let Err(refusal) = told {
-                    tracing::debug!(%refusal, "a group will find out that a member is gone");
-                }
-            });
-            join_all(telling).await;
-        }
-    }
-}
-
-fn leave(member: MemberId) -> Event {
-    Event::Leave(Leave {
-        member: group::bytes(member),
-    })
-}
-
-/// Appends events to a group's topic, in one piece. Returns the offset of the last.
-async fn append(
-    broker: Arc<Broker>,
-    shard: ShardHandle,
-    topic: TopicName,
-    events: Vec<Event>,
-) -> Result<u64> {
-    let policy = broker.system().policy(&topic).topic;
-    let publish = |event| Publish {
-        project: system::PROJECT,
-        topic: topic.clone(),
-        message: group::encode(event),
-        idempotency: None,
-        key: None,
-        if_end: None,
-        policy,
-        retain: Retain::Unchanged,
-    };
-    let outcome = shard
-        .publish(events.into_iter().map(publish).collect())
-        .await?;
-    let outcomes = outcome.await.map_err(|_| interrupted())??;
-    let last = outcomes.into_iter().collect::<Result<Vec<_>>>()?.pop();
-    last.map(|published| published.offset)
-        .ok_or_else(interrupted)
-}
-
-/// The events of a delivery, with their offsets.
-fn events(delivery: &Delivery) -> impl Iterator<Item = (u64, GroupEvent)> + '_ {
-    delivery.slices.iter().flat_map(|slice| {
-        (slice.start..slice.end).filter_map(|index| {
-            let offset = slice.segment.base_offset + index as u64;
-            Some((offset, group::decode(&slice.segment.messages[index])?))
-        })
-    })
 }
 
 async fn poll(writing: &mut Option<BoxFuture<'static, Result<()>>>) -> Result<()> {
