@@ -87,6 +87,7 @@ pub(crate) async fn serve(
     };
     let taken_over = registered.taken_over();
     let end = client.run(&mut io, input, (taken_over, &draining)).await;
+    let last_words = std::mem::take(&mut client.last_words);
     // Before the connection is closed: whoever sees that has its session as it was left, and no will that it
     // took back, even if this node is gone the next moment.
     if let Err(refusal) = Box::pin(finish(client, end)).await {
@@ -99,7 +100,11 @@ pub(crate) async fn serve(
         drop(registered);
     }
     // What a client that is gone makes of it is no error of ours.
-    let _ = timeout(CLOSE_TIMEOUT, io.shutdown()).await;
+    let _ = timeout(CLOSE_TIMEOUT, async {
+        io.write_all(&last_words).await?;
+        io.shutdown().await
+    })
+    .await;
     Ok(())
 }
 

@@ -74,6 +74,8 @@ pub struct Client {
     pub is_listening: bool,
     /// Why the connection ends, as soon as it does.
     pub end: Option<End>,
+    /// What is sent when the session was written for the last time.
+    pub last_words: Bytes,
 }
 
 /// Whose session it is.

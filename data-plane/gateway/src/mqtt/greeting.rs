@@ -475,6 +475,7 @@ async fn client_of(
         heard: now,
         is_listening: true,
         end: None,
+        last_words: Bytes::new(),
         login,
     }))
 }

@@ -84,8 +84,12 @@ impl Client {
         self.end = Some(End::TakenOver);
     }
 
+    /// Whoever is sent away comes back at once, and has to find its session as it was left: its goodbye is said
+    /// once that is written.
     pub(in super::super) fn send_away(&mut self) {
-        self.say_goodbye(ReasonCode::ServerShuttingDown, Remarks::default());
+        if let Some(goodbye) = self.goodbye(ReasonCode::ServerShuttingDown, Remarks::default()) {
+            self.last_words = self.out.encode(goodbye);
+        }
         self.end = Some(End::SentAway);
     }
 
@@ -104,16 +108,24 @@ impl Client {
         self.end = Some(End::Lost);
     }
 
-    /// The reason is said in words too: Paho reads no reason code of a packet that ends with it.
-    pub(super) fn say_goodbye(&mut self, reason: ReasonCode, remarks: Remarks) {
-        if self.end.is_none() && self.version == Version::V5 {
-            let mut disconnect = Disconnect::new(reason);
-            disconnect.remarks = match remarks.is_empty() {
-                true => Remarks::because(Text::from_static(reason.name())),
-                false => remarks,
-            };
-            self.out.push(Packet::Disconnect(disconnect));
+    fn say_goodbye(&mut self, reason: ReasonCode, remarks: Remarks) {
+        if let Some(goodbye) = self.goodbye(reason, remarks) {
+            self.out.push(goodbye);
         }
+    }
+
+    /// The DISCONNECT, if one can be sent. The reason is said in words too: Paho reads no reason code of a
+    /// packet that ends with it.
+    fn goodbye(&self, reason: ReasonCode, remarks: Remarks) -> Option<Packet> {
+        if self.end.is_some() || self.version == Version::V3_1_1 {
+            return None;
+        }
+        let mut disconnect = Disconnect::new(reason);
+        disconnect.remarks = match remarks.is_empty() {
+            true => Remarks::because(Text::from_static(reason.name())),
+            false => remarks,
+        };
+        Some(Packet::Disconnect(disconnect))
     }
 
     /// Nothing follows a DISCONNECT: what could not be answered is asked again.
