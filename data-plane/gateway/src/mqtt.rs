@@ -44,7 +44,7 @@ use bytes::BytesMut;
 use highwater_broker::session::SessionSlot;
 use highwater_mqtt::Decoder;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -100,11 +100,20 @@ pub(crate) async fn serve(
         drop(registered);
     }
     // What a client that is gone makes of it is no error of ours.
-    let _ = timeout(CLOSE_TIMEOUT, async {
-        io.write_all(&last_words).await?;
-        io.shutdown().await
-    })
-    .await;
+    let _ = timeout(CLOSE_TIMEOUT, close(&mut io, &last_words)).await;
+    Ok(())
+}
+
+/// Says the last words and waits until the client has closed its side too: a socket that is closed while something
+/// is unread resets the connection, and what was said last may be lost with it.
+async fn close(
+    io: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    last_words: &[u8],
+) -> io::Result<()> {
+    io.write_all(last_words).await?;
+    io.shutdown().await?;
+    let mut unread = [0; 512];
+    while io.read(&mut unread).await? > 0 {}
     Ok(())
 }
 
