@@ -121,6 +121,24 @@ impl Subscription {
         })
     }
 
+    /// Opens a subscription whose places are positions of the shards, even if it names one topic.
+    ///
+    /// # Errors
+    /// Those of [`Subscription::open`].
+    pub async fn open_feed(
+        broker: Arc<Broker>,
+        project: Arc<Project>,
+        filters: Arc<[TopicFilter]>,
+        from: From,
+    ) -> Result<Subscription> {
+        let source = feed::FeedSource::open(&broker, &project, filters, from).await?;
+        Ok(Subscription {
+            broker,
+            project,
+            source: Source::Feed(source),
+        })
+    }
+
     /// The cursor of what comes next.
     pub fn cursor(&self) -> String {
         self.broker

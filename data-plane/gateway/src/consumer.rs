@@ -140,7 +140,7 @@ impl Consumer {
         };
         let mut consumer = Consumer {
             tails: project.shards.iter().map(tail).collect::<Result<_>>()?,
-            filters: vec![filter.clone()].into(),
+            filters: [filter].into(),
             door,
             topic,
             shard,
@@ -162,7 +162,7 @@ impl Consumer {
         consumer.read_history().await?;
         let frontiers = match consumer.group.is_open() {
             true => Vec::new(),
-            false => consumer.frontiers(filter, from).await?,
+            false => consumer.frontiers(from).await?,
         };
         let home = consumer.door.home();
         let join = Event::Join(Join {
@@ -215,21 +215,16 @@ impl Consumer {
     }
 
     /// Where a group that begins now begins, in each shard.
-    fn frontiers(
-        &self,
-        filter: TopicFilter,
-        from: From,
-    ) -> impl Future<Output = Result<Vec<Frontier>>> + Send + use<> {
+    fn frontiers(&self, from: From) -> impl Future<Output = Result<Vec<Frontier>>> + Send + use<> {
         let from = match from {
             // What is retained is for every subscriber, and shared by none.
             From::Retained => From::Latest,
             from => from,
         };
-        // Twice the same filter is a feed, whose places are positions, even if it names one topic.
-        let filters = vec![filter.clone(), filter];
         let (broker, project) = (self.door.broker.clone(), self.project.clone());
+        let filters = self.filters.clone();
         async move {
-            let feed = Subscription::open(broker, project, filters, from).await?;
+            let feed = Subscription::open_feed(broker, project, filters, from).await?;
             let Cursor::Feed(positions) = feed.position() else {
                 let message = "the cursor belongs to another set of filters";
                 return Err(Refusal::new(ErrorCode::CursorForeign, message));
