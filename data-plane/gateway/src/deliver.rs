@@ -82,13 +82,9 @@ pub fn chunks(
     for slice in &delivery.slices {
         let encode = |slice: &Slice| encode(broker, project, encoding, &delivery.cursors, slice);
         let whole = || encode(&Slice::whole(slice.segment.clone()));
-        let kind = match delivery.cursors {
-            CursorScope::Topic => CursorKind::Topic,
-            CursorScope::Shard => CursorKind::Shard,
-            CursorScope::Shards(_) | CursorScope::Fixed(_) => {
-                add(&encode(slice), 0, slice.count());
-                continue;
-            }
+        let Some(kind) = shared_cursors(&delivery.cursors) else {
+            add(&encode(slice), 0, slice.count());
+            continue;
         };
         let shared = slice.segment.wire(encoding, kind, whole);
         add(&shared, slice.start, slice.end);
@@ -108,14 +104,10 @@ pub fn record(
     slice: &Slice,
     index: usize,
 ) -> Bytes {
-    let kind = match cursors {
-        CursorScope::Topic => CursorKind::Topic,
-        CursorScope::Shard => CursorKind::Shard,
-        CursorScope::Shards(_) | CursorScope::Fixed(_) => {
-            let mut only = slice.clone();
-            (only.start, only.end) = (index, index + 1);
-            return encode(broker, project, encoding, cursors, &only).range(0, 1);
-        }
+    let Some(kind) = shared_cursors(cursors) else {
+        let mut only = slice.clone();
+        (only.start, only.end) = (index, index + 1);
+        return encode(broker, project, encoding, cursors, &only).range(0, 1);
     };
     let encode = || {
         encode(
@@ -130,6 +122,15 @@ pub fn record(
         .segment
         .wire(encoding, kind, encode)
         .range(index, index + 1)
+}
+
+/// What cursors are that all subscribers share; nothing for a subscriber's own.
+fn shared_cursors(scope: &CursorScope) -> Option<CursorKind> {
+    match scope {
+        CursorScope::Topic => Some(CursorKind::Topic),
+        CursorScope::Shard => Some(CursorKind::Shard),
+        CursorScope::Shards(_) | CursorScope::Fixed(_) => None,
+    }
 }
 
 /// A record: a stored message and its place.

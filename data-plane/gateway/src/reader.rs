@@ -45,6 +45,14 @@ impl Wanted {
             group: None,
         }
     }
+
+    /// The same for the group of this name; alone if the name is empty.
+    pub fn with_group(self, group: String) -> Wanted {
+        Wanted {
+            group: (!group.is_empty()).then(|| group.into()),
+            ..self
+        }
+    }
 }
 
 /// Where the records come from.

@@ -124,11 +124,7 @@ impl Subscriber {
         let credit = credit.unwrap_or_default();
         let principal = self.session.refresh(&self.door)?;
         let credit = Credit::new(credit.messages, credit.bytes);
-        let wanted = Wanted {
-            filters,
-            from,
-            group: (!group.is_empty()).then(|| group.into()),
-        };
+        let wanted = Wanted::alone(filters, from).with_group(group);
         Reader::open(&self.door, Protocol::Grpc, principal, wanted, credit).await
     }
 

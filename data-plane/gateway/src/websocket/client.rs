@@ -562,11 +562,7 @@ async fn open(
     let principal = principal.ok_or_else(unknown)?;
     let filters = read::parse_filters(&topics)?;
     let from = read::parse_from(&from, From::Latest)?;
-    let wanted = Wanted {
-        filters,
-        from,
-        group: (!group.is_empty()).then(|| group.into()),
-    };
+    let wanted = Wanted::alone(filters, from).with_group(group);
     Reader::open(door, Protocol::WebSocket, &principal, wanted, credit).await
 }
 
