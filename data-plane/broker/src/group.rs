@@ -14,15 +14,14 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use highwater_proto::{
-    cluster::{self, GroupEvent, GroupMember, group_event::Event},
+    cluster::{self, GroupEvent, GroupMember, group_event::Event, session::Place},
     ids::{MemberId, ProjectId, ShardId},
     limits::GROUP_MEMBERS_MAX,
     names::{TopicFilter, TopicName},
 };
 use prost::Message as _;
 
-/// First level of the topics that groups are kept in.
-pub const LEVEL: &str = "groups/";
+use crate::system;
 
 /// The topic of the system's project that a group is kept in. It is a hash of all that makes the group, and no
 /// release may change it.
@@ -33,7 +32,7 @@ pub fn topic(project: ProjectId, name: &str, filter: &TopicFilter) -> TopicName 
     hasher.update(name.as_bytes());
     hasher.update(filter.as_str().as_bytes());
     let hash = hasher.finalize().to_hex();
-    let topic = format!("{LEVEL}{}", &hash[..32]);
+    let topic = format!("{}{}", system::GROUPS, &hash[..32]);
     TopicName::try_from(topic.as_str()).expect("a valid name")
 }
 
@@ -44,6 +43,24 @@ pub struct Home {
     pub node: u64,
     /// When it was started, in milliseconds since the Unix epoch.
     pub started_at_ms: u64,
+}
+
+impl From<Home> for Place {
+    fn from(home: Home) -> Place {
+        Place {
+            node: home.node,
+            started_at_ms: home.started_at_ms,
+        }
+    }
+}
+
+impl From<&Place> for Home {
+    fn from(place: &Place) -> Home {
+        Home {
+            node: place.node,
+            started_at_ms: place.started_at_ms,
+        }
+    }
 }
 
 /// Positions of a shard, from the first to before the second.
@@ -320,18 +337,12 @@ impl Part {
 
 /// The event in a stored message, if there is one.
 pub fn decode(message: &Bytes) -> Option<GroupEvent> {
-    let message = highwater_proto::client::Message::decode(message.clone()).ok()?;
-    GroupEvent::decode(message.payload).ok()
+    GroupEvent::decode(system::payload(message)?).ok()
 }
 
-/// The message that an event is stored in.
-pub fn encode(event: Event) -> Bytes {
-    let event = GroupEvent { event: Some(event) };
-    let message = highwater_proto::client::Message {
-        payload: event.encode_to_vec().into(),
-        ..Default::default()
-    };
-    message.encode_to_vec().into()
+/// An event as it is stored.
+pub fn encode(event: Event) -> Vec<u8> {
+    GroupEvent { event: Some(event) }.encode_to_vec()
 }
 
 /// A member as it joins.

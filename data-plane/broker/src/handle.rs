@@ -487,6 +487,16 @@ impl ShardHandle {
         Ok(outcome)
     }
 
+    /// Publishes, waiting for room, and waits until all of it is durable on a majority. Says where each is.
+    ///
+    /// # Errors
+    /// The first refusal. What it says of side effects is about all of them.
+    pub async fn append(&self, publishes: Vec<Publish>) -> Result<Vec<Published>> {
+        let outcome = self.publish(publishes).await?;
+        let outcomes = outcome.await.map_err(|_| interrupted())??;
+        outcomes.into_iter().collect()
+    }
+
     /// Removes a topic with all its records; says whether there was one.
     ///
     /// # Errors

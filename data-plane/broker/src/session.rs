@@ -8,26 +8,26 @@
 
 mod uses;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use highwater_proto::{
-    ErrorCode, client,
+    ErrorCode,
     cluster::Session,
-    ids::{ProjectId, SessionId, TopicId},
+    ids::{ProjectId, SessionId},
     names::{TopicFilter, TopicName},
 };
 use prost::Message as _;
 
 use crate::{
     broker::Broker,
-    handle::{PageLimits, Publish, ReadRequest, Retain, ShardHandle, TopicEnd, TopicPolicy},
+    catalogue::Project,
+    handle::{PageLimits, Publish, ReadRequest, Retain, ShardHandle, TopicEnd, interrupted},
     refusal::{Refusal, Result},
     system,
 };
 
 pub use uses::Uses;
-
-/// First level of the topics that sessions are kept in.
-const LEVEL: &str = "sessions";
 
 /// What a session is found by: a hash of the project and the client's identifier. It is stored in topic
 /// names, so no release may change it.
@@ -41,7 +41,7 @@ impl SessionKey {
         hasher.update(project.as_bytes());
         hasher.update(client_id.as_bytes());
         let hash = hasher.finalize().to_hex();
-        let name = format!("{LEVEL}/{}", &hash[..32]);
+        let name = format!("{}{}", system::SESSIONS, &hash[..32]);
         SessionKey(TopicName::try_from(name.as_str()).expect("a valid name"))
     }
 
@@ -57,7 +57,7 @@ impl SessionKey {
 
     /// All sessions.
     pub fn filter() -> TopicFilter {
-        TopicFilter::try_from(format!("{LEVEL}/+").as_str()).expect("a valid filter")
+        TopicFilter::try_from(format!("{}+", system::SESSIONS).as_str()).expect("a valid filter")
     }
 }
 
@@ -65,6 +65,7 @@ impl SessionKey {
 /// the next record, for as long as nobody else does.
 #[derive(Debug, Clone)]
 pub struct SessionSlot {
+    project: Arc<Project>,
     shard: ShardHandle,
     topic: TopicName,
     end: TopicEnd,
@@ -84,8 +85,21 @@ impl SessionSlot {
             topic: topic.clone(),
             reply,
         };
-        let Some(view) = shard.read(view).await? else {
-            return Ok((SessionSlot::unused(shard, topic.clone()), None));
+        let mut slot = SessionSlot {
+            project: broker.system().clone(),
+            shard,
+            topic: topic.clone(),
+            end: TopicEnd {
+                topic: None,
+                next_offset: 0,
+            },
+        };
+        let Some(view) = slot.shard.read(view).await? else {
+            return Ok((slot, None));
+        };
+        slot.end = TopicEnd {
+            topic: Some(view.id),
+            next_offset: view.next_offset,
         };
         let last = |reply| ReadRequest::ReadTopic {
             project: system::PROJECT,
@@ -98,31 +112,12 @@ impl SessionSlot {
             },
             reply,
         };
-        let page = shard.read(last).await?;
+        let page = slot.shard.read(last).await?;
         let newest = page.slices.last();
         let newest = newest.and_then(|slice| slice.segment.messages.get(slice.end - 1));
         // Another record since the topic was looked at: what is written at this end will be refused.
         let session = newest.map(decode).transpose()?;
-        let end = TopicEnd {
-            topic: Some(view.id),
-            next_offset: view.next_offset,
-        };
-        Ok((
-            SessionSlot {
-                shard,
-                topic: topic.clone(),
-                end,
-            },
-            session,
-        ))
-    }
-
-    fn unused(shard: ShardHandle, topic: TopicName) -> SessionSlot {
-        let end = TopicEnd {
-            topic: None,
-            next_offset: 0,
-        };
-        SessionSlot { shard, topic, end }
+        Ok((slot, session))
     }
 
     /// Writes the session. When this returns without an error it is durable, and the slot is at the new end.
@@ -131,51 +126,23 @@ impl SessionSlot {
     /// `precondition_failed` when another connection has written it since; the slot is of no use any more.
     /// Anything else may have been written or not: the same session can be written again.
     pub async fn write(&mut self, session: &Session) -> Result<()> {
-        let (topic, next_offset) = self.append(session).await?;
-        self.end = TopicEnd {
-            topic: Some(topic),
-            next_offset,
-        };
-        Ok(())
-    }
-
-    async fn append(&self, session: &Session) -> Result<(TopicId, u64)> {
-        let message = client::Message {
-            payload: session.encode_to_vec().into(),
-            retain: true,
-            ..Default::default()
-        };
-        let message = Bytes::from(message.encode_to_vec());
+        let payload = session.encode_to_vec();
         // The same session at the same end is the same write, whoever asks again.
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.end.next_offset.to_be_bytes());
-        hasher.update(&message);
-        let (idempotency, _) = hasher
-            .finalize()
-            .as_bytes()
-            .split_first_chunk()
-            .map(|(a, b)| (*a, b.len()))
-            .expect("32 bytes");
+        hasher.update(&payload);
         let publish = Publish {
-            project: system::PROJECT,
-            topic: self.topic.clone(),
-            message,
-            idempotency: Some(idempotency),
-            key: None,
+            idempotency: hasher.finalize().as_bytes().first_chunk().copied(),
             if_end: Some(self.end),
-            policy: TopicPolicy {
-                last_value: true,
-                must_exist: false,
-            },
-            retain: Retain::Set,
+            ..system::publish(&self.project, self.topic.clone(), payload, Retain::Set)
         };
-        let outcome = self.shard.publish(vec![publish]).await?;
-        let outcomes = outcome.await.map_err(|_| crate::handle::interrupted())??;
-        let published = outcomes
-            .into_iter()
-            .next()
-            .unwrap_or_else(|| Err(crate::handle::interrupted()))?;
-        Ok((published.topic, published.offset + 1))
+        let published = self.shard.append(vec![publish]).await?.pop();
+        let published = published.ok_or_else(interrupted)?;
+        self.end = TopicEnd {
+            topic: Some(published.topic),
+            next_offset: published.offset + 1,
+        };
+        Ok(())
     }
 
     /// Removes the session with all that is known of it.
@@ -197,19 +164,21 @@ impl SessionSlot {
 /// # Errors
 /// `corrupted` when there is none.
 pub fn decode(message: &Bytes) -> Result<Session> {
-    let damaged = |_| Refusal::new(ErrorCode::Corrupted, "a stored session cannot be read");
-    let message = client::Message::decode(message.clone()).map_err(damaged)?;
-    Session::decode(message.payload).map_err(damaged)
+    let damaged = || Refusal::new(ErrorCode::Corrupted, "a stored session cannot be read");
+    let payload = system::payload(message).ok_or_else(damaged)?;
+    Session::decode(payload).map_err(|_| damaged())
 }
 
-/// Whether the session has outlived its time.
+/// When the session has outlived its time, in milliseconds since the Unix epoch: not while it has a connection.
+pub fn over_ms(session: &Session) -> Option<u64> {
+    let lives_on = session.connected.is_some() || session.expiry_s == u32::MAX;
+    let expiry_ms = u64::from(session.expiry_s) * 1_000;
+    (!lives_on).then(|| session.disconnected_at_ms.saturating_add(expiry_ms))
+}
+
+/// Whether it has.
 pub fn is_over(session: &Session, now_ms: u64) -> bool {
-    session.connected.is_none()
-        && session.expiry_s != u32::MAX
-        && session
-            .disconnected_at_ms
-            .saturating_add(u64::from(session.expiry_s) * 1_000)
-            <= now_ms
+    over_ms(session).is_some_and(|over_ms| over_ms <= now_ms)
 }
 
 /// The session's own id; a new one where the stored one makes no sense.

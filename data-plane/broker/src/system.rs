@@ -4,15 +4,18 @@
 //! node. No credential opens it: the catalogue cannot name it. Each use has a first level of its own,
 //! and with it the policy that says how long its records stay.
 
+use bytes::Bytes;
 use highwater_proto::{
+    client::Message,
     ids::{ProjectId, ShardId, TenantId},
     limits::{FEED_SHARDS_MAX, GROUP_EVENTS_KEPT, TICKET_RECORD_MS},
-    names::TopicFilter,
+    names::{TopicFilter, TopicName},
 };
+use prost::Message as _;
 
 use crate::{
     catalogue::{Policy, Project, Retention},
-    group,
+    handle::{Publish, Retain, TopicPolicy},
 };
 
 /// Its id, which no customer's project may have.
@@ -24,6 +27,12 @@ pub const TICKETS: &str = "tickets/";
 /// What the topics begin with in which nodes say that they were started.
 pub const NODES: &str = "nodes/";
 
+/// What the topics begin with in which the newest record is a session.
+pub const SESSIONS: &str = "sessions/";
+
+/// What the topics begin with that hold the events of a group.
+pub const GROUPS: &str = "groups/";
+
 /// The project in a cluster of these shards: spread over as many of them as one subscription can follow, since
 /// it works for every tenant.
 ///
@@ -31,30 +40,63 @@ pub const NODES: &str = "nodes/";
 pub fn project(mut shards: Vec<ShardId>) -> Project {
     shards.truncate(FEED_SHARDS_MAX);
     let mut project = Project::new(PROJECT, TenantId::from_bytes([0; 16]), "system", shards);
-    let tickets = Retention {
-        age_ms: Some(TICKET_RECORD_MS),
+    let newest_counts = TopicPolicy {
+        last_value: true,
+        ..TopicPolicy::default()
+    };
+    let for_ms = |ms| Retention {
+        age_ms: Some(ms),
         ..Retention::default()
     };
-    let groups = Retention {
-        records: Some(GROUP_EVENTS_KEPT),
+    let so_many = |records| Retention {
+        records: Some(records),
         ..Retention::default()
     };
-    let policies = [(TICKETS, tickets), (group::LEVEL, groups)].map(|(level, retention)| {
+    let policies = [
+        (TICKETS, TopicPolicy::default(), for_ms(TICKET_RECORD_MS)),
+        (GROUPS, TopicPolicy::default(), so_many(GROUP_EVENTS_KEPT)),
+        (NODES, newest_counts, Retention::default()),
+        (SESSIONS, newest_counts, Retention::default()),
+    ];
+    let policies = policies.map(|(level, topic, retention)| {
         let filter = TopicFilter::try_from(format!("{level}#").as_str());
-        let policy = Policy {
-            retention,
-            ..Policy::default()
-        };
-        (filter.expect("a filter of our own"), policy)
+        (
+            filter.expect("a filter of our own"),
+            Policy { topic, retention },
+        )
     });
     project.policies.extend(policies);
     project
 }
 
+/// A record for a topic of the project. What is retained is what readers of all such topics begin with.
+pub fn publish(project: &Project, topic: TopicName, payload: Vec<u8>, retain: Retain) -> Publish {
+    let message = Message {
+        payload: payload.into(),
+        retain: retain == Retain::Set,
+        ..Message::default()
+    };
+    Publish {
+        project: PROJECT,
+        policy: project.policy(&topic).topic,
+        topic,
+        message: message.encode_to_vec().into(),
+        idempotency: None,
+        key: None,
+        if_end: None,
+        retain,
+    }
+}
+
+/// The payload of a stored record; nothing of one that is none.
+pub fn payload(message: &Bytes) -> Option<Bytes> {
+    Message::decode(message.clone())
+        .ok()
+        .map(|message| message.payload)
+}
+
 #[cfg(test)]
 mod tests {
-    use highwater_proto::names::TopicName;
-
     use super::*;
 
     #[test]

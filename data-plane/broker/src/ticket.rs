@@ -12,7 +12,6 @@
 //! Integers are big-endian; the whole is base64url without padding (RFC 4648, section 5).
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use bytes::Bytes;
 use highwater_proto::{ErrorCode, ids::KeyId, names::TopicName};
 use subtle::ConstantTimeEq;
 
@@ -139,16 +138,10 @@ impl Broker {
     pub async fn use_ticket(&self, ticket: &Ticket) -> Result<bool> {
         let topic = format!("{}{}", system::TICKETS, ticket.nonce[0] % TOPICS);
         let topic = TopicName::try_from(topic.as_str()).expect("a name of our own");
-        let shard = self.shard_of(self.system(), &topic);
+        let shard = self.shard_of(self.system(), &topic).clone();
         let publish = Publish {
-            project: system::PROJECT,
-            policy: self.system().policy(&topic).topic,
-            topic,
-            message: Bytes::new(),
             idempotency: Some(ticket.nonce),
-            key: None,
-            if_end: None,
-            retain: Retain::Unchanged,
+            ..system::publish(self.system(), topic, Vec::new(), Retain::Unchanged)
         };
         let outcome = shard.try_publish(vec![publish])?;
         let outcome = outcome.await.map_err(|_| interrupted())??.pop();

@@ -14,12 +14,11 @@ use futures_util::future::{BoxFuture, join_all};
 use highwater_broker::{
     Broker, Result,
     group::Home,
-    handle::{Publish, Retain, TopicPolicy, interrupted},
+    handle::{Retain, interrupted},
     system,
 };
-use highwater_proto::{client::Message, ids::NodeId, names::TopicName};
+use highwater_proto::{ids::NodeId, names::TopicName};
 use parking_lot::Mutex;
-use prost::Message as _;
 use tokio::time::Instant;
 
 /// How often the other nodes are looked at.
@@ -106,38 +105,18 @@ impl Nodes {
 pub async fn tell_start(broker: &Broker, home: Home) -> Result<()> {
     let topic = format!("{}{}", system::NODES, home.node);
     let topic = TopicName::try_from(topic.as_str()).expect("a name of our own");
-    let message = Message {
-        payload: home.started_at_ms.to_string().into(),
-        retain: true,
-        ..Default::default()
-    };
-    let publish = Publish {
-        project: system::PROJECT,
-        topic: topic.clone(),
-        message: message.encode_to_vec().into(),
-        idempotency: None,
-        key: None,
-        if_end: None,
-        policy: TopicPolicy {
-            last_value: true,
-            must_exist: false,
-        },
-        retain: Retain::Set,
-    };
-    let shard = broker.shard_of(broker.system(), &topic);
-    let outcome = shard.publish(vec![publish]).await?;
-    let outcomes = outcome.await.map_err(|_| interrupted())??;
-    outcomes
-        .into_iter()
-        .next()
-        .map_or_else(|| Err(interrupted()), |outcome| outcome.map(drop))
+    let shard = broker.shard_of(broker.system(), &topic).clone();
+    let payload = home.started_at_ms.to_string().into_bytes();
+    let publish = system::publish(broker.system(), topic, payload, Retain::Set);
+    let written = shard.append(vec![publish]).await?.pop();
+    written.map(drop).ok_or_else(interrupted)
 }
 
 /// Reads what [`tell_start`] has written to a topic.
 pub fn read_start(topic: &str, message: &bytes::Bytes) -> Option<Home> {
     let node = topic.strip_prefix(system::NODES)?.parse().ok()?;
-    let message = Message::decode(message.clone()).ok()?;
-    let started_at_ms = std::str::from_utf8(&message.payload).ok()?.parse().ok()?;
+    let payload = system::payload(message)?;
+    let started_at_ms = std::str::from_utf8(&payload).ok()?.parse().ok()?;
     Some(Home {
         node,
         started_at_ms,

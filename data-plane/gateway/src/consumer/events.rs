@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, join_all};
 use highwater_broker::{
     Broker, Result, group,
-    handle::{Publish, Retain, ShardHandle, interrupted},
+    handle::{Retain, ShardHandle, interrupted},
     subscription::Delivery,
     system,
 };
@@ -76,22 +76,17 @@ pub async fn append(
     topic: TopicName,
     events: Vec<Event>,
 ) -> Result<u64> {
-    let policy = broker.system().policy(&topic).topic;
-    let publish = |event| Publish {
-        project: system::PROJECT,
-        topic: topic.clone(),
-        message: group::encode(event),
-        idempotency: None,
-        key: None,
-        if_end: None,
-        policy,
-        retain: Retain::Unchanged,
+    let system = broker.system();
+    let publish = |event| {
+        system::publish(
+            system,
+            topic.clone(),
+            group::encode(event),
+            Retain::Unchanged,
+        )
     };
-    let outcome = shard
-        .publish(events.into_iter().map(publish).collect())
-        .await?;
-    let outcomes = outcome.await.map_err(|_| interrupted())??;
-    let last = outcomes.into_iter().collect::<Result<Vec<_>>>()?.pop();
+    let written = shard.append(events.into_iter().map(publish).collect());
+    let last = written.await?.pop();
     last.map(|published| published.offset)
         .ok_or_else(interrupted)
 }

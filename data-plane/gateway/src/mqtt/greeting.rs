@@ -34,7 +34,7 @@ use tokio::{
 
 use super::{
     aliases::Aliases,
-    client::{Client, Identity, stored::stored_home},
+    client::{Client, Identity},
     message::ORIGIN_BYTES,
     outbox::Outbox,
     reasons::{reason, remarks},
@@ -300,7 +300,7 @@ async fn claim(
         epoch,
         key: Bytes::copy_from_slice(principal.key.as_bytes()),
         expiry_s: asked.expiry_s,
-        connected: Some(stored_home(door)),
+        connected: Some(door.home().into()),
         disconnected_at_ms: 0,
         was_sent_away: false,
         will: asked.will.clone(),

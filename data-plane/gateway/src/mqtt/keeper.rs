@@ -22,7 +22,7 @@ use highwater_broker::{
     system,
 };
 use highwater_proto::{
-    cluster::{Session, session::Place},
+    cluster::Session,
     limits::{MQTT_SETTLED_TOGETHER_MAX, PAGE_BYTES_MAX, PAGE_RECORDS_MAX},
     names::TopicFilter,
 };
@@ -178,13 +178,6 @@ fn read<'a>(
     })
 }
 
-fn home_of(place: &Place) -> Home {
-    Home {
-        node: place.node,
-        started_at_ms: place.started_at_ms,
-    }
-}
-
 /// Puts what is connected to nodes that are gone on the agenda.
 async fn find_orphans(door: &Door, lost: &HashSet<u64>, agenda: &mut Agenda) -> Result<()> {
     let mut all = follow(door).await?;
@@ -210,14 +203,7 @@ fn due_ms(door: &Door, key: &SessionKey, session: &Session) -> Option<u64> {
     if session.connected.is_some() {
         return is_orphan(door, key, session).then(|| (door.clock)() + turn_ms);
     }
-    let over_ms = match session.expiry_s {
-        u32::MAX => None,
-        expiry_s => Some(
-            session
-                .disconnected_at_ms
-                .saturating_add(u64::from(expiry_s) * 1_000),
-        ),
-    };
+    let over_ms = session::over_ms(session);
     let due_ms = will::due_ms(session).into_iter().chain(over_ms).min();
     due_ms.map(|due_ms| due_ms + turn_ms)
 }
@@ -225,7 +211,7 @@ fn due_ms(door: &Door, key: &SessionKey, session: &Session) -> Option<u64> {
 /// Whether nobody serves a session that has a connection by its own account: it was this node's before it
 /// was started again, or its node is gone.
 fn is_orphan(door: &Door, key: &SessionKey, session: &Session) -> bool {
-    let Some(home) = session.connected.as_ref().map(home_of) else {
+    let Some(home) = session.connected.as_ref().map(Home::from) else {
         return false;
     };
     if home.node == door.options.node {

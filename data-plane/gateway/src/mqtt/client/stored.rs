@@ -5,11 +5,11 @@ use highwater_broker::segment::Slice;
 use highwater_mqtt::{Packet, SubscriptionId};
 use highwater_proto::cluster::{
     self,
-    session::{InFlight as StoredInFlight, Place, Subscription as StoredSubscription},
+    session::{InFlight as StoredInFlight, Subscription as StoredSubscription},
 };
 
 use super::Client;
-use crate::{gateway::Door, mqtt::subscriptions};
+use crate::mqtt::subscriptions;
 
 impl Client {
     /// The session as it is now.
@@ -60,7 +60,7 @@ impl Client {
             epoch: self.identity.epoch,
             key: Bytes::copy_from_slice(principal.key.as_bytes()),
             expiry_s: self.expiry_s,
-            connected: Some(stored_home(&self.door)),
+            connected: Some(self.door.home().into()),
             disconnected_at_ms: 0,
             will: self.will.clone(),
             subscriptions: subscriptions.collect(),
@@ -83,14 +83,5 @@ impl Client {
         if self.end.is_none() {
             self.out.push_bytes(packet);
         }
-    }
-}
-
-/// This node, as a session names the place of its connection.
-pub fn stored_home(door: &Door) -> Place {
-    let home = door.home();
-    Place {
-        node: home.node,
-        started_at_ms: home.started_at_ms,
     }
 }
