@@ -154,7 +154,8 @@ async fn welcome<'a>(
 /// When it could not be written.
 async fn finish(client: Box<Client>, end: End) -> highwater_broker::Result<()> {
     if end == End::TakenOver {
-        return hand_over(client).await;
+        hand_over(client).await;
+        return Ok(());
     }
     let door = client.door.clone();
     let mut session = client.stored();
@@ -181,10 +182,8 @@ async fn finish(client: Box<Client>, end: End) -> highwater_broker::Result<()> {
 
 /// Leaves the session as it is to the connection that waits for it, so that this one goes on with what the client
 /// has acknowledged and under the same identifiers. One on another node has written it already, and does not wait.
-///
-/// # Errors
-/// Never: whatever could not be written is repeated by the next connection, which sees to the session.
-async fn hand_over(client: Box<Client>) -> highwater_broker::Result<()> {
+/// Whatever could not be written is repeated by the next connection, which sees to the session.
+async fn hand_over(client: Box<Client>) {
     let session = client.stored();
     let is_kept = client.saver.is_kept;
     if let Ok(Some(mut slot)) = client.saver.into_slot()
@@ -193,7 +192,6 @@ async fn hand_over(client: Box<Client>) -> highwater_broker::Result<()> {
     {
         tracing::debug!(%refusal, "a session was taken over as it was written before");
     }
-    Ok(())
 }
 
 /// Does what is due of a session without a connection: publishes its will, ends it, or writes what is left

@@ -6,7 +6,7 @@
 mod incoming;
 mod leaving;
 mod outgoing;
-pub mod stored;
+mod stored;
 mod subscribing;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};

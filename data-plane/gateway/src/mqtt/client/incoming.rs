@@ -79,7 +79,7 @@ impl Client {
 
     /// Whether this is one more message under way than the client may have (MQTT-3.3.4-7): with QoS 1 until it is
     /// acknowledged, with QoS 2 until it is released.
-    pub(super) fn exceeds_receive_max(&self, delivery: Wire) -> bool {
+    fn exceeds_receive_max(&self, delivery: Wire) -> bool {
         let is_another = match delivery {
             Wire::AtMostOnce => false,
             Wire::AtLeastOnce { .. } => true,
@@ -90,14 +90,14 @@ impl Client {
     }
 
     /// Names one use of a packet identifier.
-    pub(super) fn use_of(&self, id: PacketId) -> String {
+    fn use_of(&self, id: PacketId) -> String {
         let session = self.identity.session;
         format!("{session}/{}/{}", id.get(), self.uses.of(id.get()))
     }
 
     /// The topic's name. Without one the connection ends with the reason; without a reason, the name is not
     /// valid.
-    pub(super) fn topic_of(&mut self, topic: &mut Topic) -> Result<Box<str>, Option<ReasonCode>> {
+    fn topic_of(&mut self, topic: &mut Topic) -> Result<Box<str>, Option<ReasonCode>> {
         let invalid = Some(ReasonCode::TopicAliasInvalid);
         if topic
             .alias()
@@ -119,7 +119,7 @@ impl Client {
     }
 
     /// Refuses a message before it is tried.
-    pub(super) fn refuse_publish(&mut self, delivery: Wire, reason: ReasonCode) {
+    fn refuse_publish(&mut self, delivery: Wire, reason: ReasonCode) {
         match (delivery, self.version) {
             (Wire::AtLeastOnce { id, .. }, Version::V5) => {
                 self.acknowledge(Packet::PubAck(Ack::new(id, reason)))
@@ -133,7 +133,7 @@ impl Client {
 
     /// Whether a refusal cannot be the answer to a message, so that the client has to ask again, under the same
     /// identifier, when it is back.
-    pub(super) fn cannot_say_no(&self, answer: Answer, refusal: &Refusal) -> bool {
+    fn cannot_say_no(&self, answer: Answer, refusal: &Refusal) -> bool {
         let code = refusal.code();
         // Nobody knows whether it was appended; or it may have been before, which only the next attempt tells.
         let is_unknown = !code.has_no_side_effects() || answer.is_again() && code.is_retryable();
@@ -209,7 +209,7 @@ impl Client {
 
     /// Uses that are too unlike each other are made alike, when nothing is in use. A client that has just
     /// come back may be about to send what another node has seen.
-    pub(super) fn level_uses(&mut self) {
+    fn level_uses(&mut self) {
         if self.uses.runs() > MQTT_USES_MAX
             && self.receiving.is_empty()
             && self.since.elapsed() > SETTLED_AFTER

@@ -53,7 +53,7 @@ impl Client {
     }
 
     /// The group of a shared subscription is told that a message has arrived.
-    pub(super) fn ack_shared(&mut self, message: &InFlight) {
+    fn ack_shared(&mut self, message: &InFlight) {
         let mut subscriptions = self.subscriptions.iter_mut();
         if let Some(subscription) = subscriptions.find(|s| s.key == message.subscription) {
             subscription.ack(message.place);
@@ -91,7 +91,7 @@ impl Client {
         }
     }
 
-    pub(super) fn send(&mut self, at: usize) {
+    fn send(&mut self, at: usize) {
         let now_ms = (self.door.clock)();
         while self.out.has_room()
             && let Some(slice) = self.subscriptions[at].backlog.slices.front_mut()
@@ -114,7 +114,7 @@ impl Client {
     }
 
     /// Sends the first record of a backlog, unless the client's window is full.
-    pub(super) fn send_first(&mut self, at: usize, now_ms: u64) -> bool {
+    fn send_first(&mut self, at: usize, now_ms: u64) -> bool {
         let Client {
             window,
             subscriptions,

@@ -53,7 +53,7 @@ impl Client {
     }
 
     /// Adds a subscription, or changes the one with the same filter.
-    pub(super) fn add(&mut self, opened: Opened, id: Option<SubscriptionId>) -> Result<Qos> {
+    fn add(&mut self, opened: Opened, id: Option<SubscriptionId>) -> Result<Qos> {
         let Opened {
             text,
             asked,
