@@ -11,6 +11,7 @@ mod topic;
 
 use std::sync::Arc;
 
+use futures_util::TryFutureExt;
 use highwater_proto::{
     ErrorCode,
     ids::ShardId,
@@ -155,12 +156,13 @@ impl Subscription {
     }
 
     /// Waits for the next records or gaps.
-    pub async fn next(&mut self, limits: PageLimits, now: Now<'_>) -> Result<Delivery> {
-        loop {
-            if let Some(delivery) = self.advance(limits, now, true).await? {
-                return Ok(delivery);
-            }
-        }
+    pub fn next(
+        &mut self,
+        limits: PageLimits,
+        now: Now<'_>,
+    ) -> impl Future<Output = Result<Delivery>> {
+        let waiting = self.advance(limits, now, true);
+        waiting.map_ok(|delivery| delivery.expect("waits until there is something"))
     }
 
     /// The next records or gaps, or nothing at the end of what there is.

@@ -19,6 +19,7 @@
 //! `page.rs`, `cors.rs`, `ticket.rs`, then
 //! `http.rs`, `sse.rs`, `websocket.rs`, `grpc.rs` and `mqtt.rs`, then `serve.rs`.
 
+mod alarm;
 pub mod authenticate;
 mod consumer;
 mod cors;
@@ -26,6 +27,7 @@ pub mod deliver;
 pub mod gateway;
 mod grpc;
 mod http;
+mod io;
 mod json;
 pub mod metrics;
 mod mqtt;
@@ -33,6 +35,7 @@ mod nodes;
 pub mod page;
 pub mod publish;
 pub mod read;
+mod read_in;
 pub mod reader;
 mod receiving;
 mod sampling;

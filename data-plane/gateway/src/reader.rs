@@ -152,7 +152,7 @@ impl Reader {
             }
             (Source::Alone(_), None) => return std::future::pending().await,
             // It has acknowledgements to pass on.
-            (Source::Member(consumer), limits) => consumer.next(limits).await?,
+            (Source::Member(consumer), limits) => Box::pin(consumer.next(limits)).await?,
         };
         let (records, bytes) = deliver::on_delivery(door, self.protocol, &delivery);
         self.credit.spend(records, bytes);

@@ -18,6 +18,7 @@ use std::{
 };
 
 use axum::body::Body;
+use futures_util::FutureExt;
 use highwater_proto::limits::{
     HEADER_BYTES_MAX, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_RESETS_MAX, HTTP2_SEND_BUFFER_BYTES_MAX,
     HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX,
@@ -29,19 +30,21 @@ use hyper_util::{
 };
 use rustls::ServerConfig;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader},
+    io::{AsyncBufReadExt, BufReader},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::{
+    alarm::Alarm,
     cors::Cors,
     gateway::Door,
     grpc,
+    io::Io,
     metrics::Counted,
     mqtt,
     page::Page,
@@ -93,17 +96,15 @@ impl Connection {
         })
     }
 
-    /// Goes on in another protocol when HTTP is done: the connection is open for as long as the task runs.
-    pub fn upgrade<E: Display>(
+    /// Goes on in a task of its own, in the protocol that was agreed on: the connection is open for as long as that
+    /// runs.
+    pub fn go_on<E: Display>(
         &self,
         name: &'static str,
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
         let open = self.open.clone();
-        let task = async move {
-            let _open = open;
-            task.await
-        };
+        let task = task.inspect(move |_| drop(open));
         self.tasks
             .spawn(name, (OnCancel::Drop, OnError::Trace), task);
     }
@@ -153,8 +154,8 @@ impl Port {
                 _permit: permit,
                 _counted: Counted::new(&connections.door.metrics.connections),
             });
-            let connection = async move { connections.serve(socket, peer, open).await };
-            tasks.spawn("connection", (OnCancel::Drop, OnError::Trace), connection);
+            let greeting = connections.serve(socket, peer, open);
+            tasks.spawn("connection", (OnCancel::Drop, OnError::Trace), greeting);
         }
         drop(listener);
         // Before the connections are told, so that those who watch the health learn it from there.
@@ -216,8 +217,9 @@ struct Connections {
 }
 
 impl Connections {
+    /// Waits until the client shows what it speaks, and goes on in a task that has no more memory than that takes.
     async fn serve(
-        &self,
+        self: Arc<Self>,
         socket: TcpStream,
         peer: SocketAddr,
         open: Arc<Open>,
@@ -231,71 +233,75 @@ impl Connections {
             open: Some(open),
         };
         socket.set_nodelay(true)?;
-        match &self.tls {
-            None => self.serve_any(socket, connection).await,
+        let io = match &self.tls {
+            None => Io::Plain(socket),
             Some(tls) => {
                 let newest = tls.borrow().clone();
                 let handshake = TlsAcceptor::from(newest).accept(socket);
                 let stream = timeout(self.door.options.header_timeout, handshake).await??;
-                self.serve_any(stream, connection).await
+                Io::Tls(Box::new(stream))
             }
-        }
-    }
-
-    /// Serves whatever the first byte says it is. Clients of MQTT need not name it in the handshake of TLS,
-    /// and many do not.
-    async fn serve_any<I>(&self, io: I, connection: Connection) -> Result<(), BoxError>
-    where
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+        };
         // One byte of room: what follows it is read without a copy.
         let mut io = BufReader::with_capacity(1, io);
         let first = timeout(self.door.options.header_timeout, io.fill_buf()).await??;
         match first {
+            [] => {}
+            // Clients of MQTT need not name it in the handshake of TLS, and many do not.
             [first, ..] if mqtt::begins_with(*first) => {
                 let draining = connection.draining.clone();
-                let _open = connection;
                 let served = mqtt::serve(self.door.clone(), io, Page::default(), draining);
-                Ok(Box::pin(served).await?)
+                connection.go_on("mqtt", served);
             }
-            // Each in memory of its own, so that a connection takes what its protocol needs.
-            _ => Box::pin(self.serve_http(io, connection)).await,
+            _ => {
+                let served = self.serve_http(io, connection.clone());
+                connection.go_on("http", served);
+            }
         }
+        Ok(())
     }
 
     /// Serves requests until the connection ends, is too slow to begin, or has to go.
-    async fn serve_http<I>(&self, io: I, connection: Connection) -> Result<(), BoxError>
-    where
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn serve_http(
+        self: Arc<Self>,
+        io: BufReader<Io>,
+        connection: Connection,
+    ) -> Result<(), BoxError> {
         let options = &self.door.options;
         let begun = AtomicBool::new(false);
         let begun = Arc::new(begun);
         let service = service_fn({
             let (begun, connection) = (begun.clone(), connection.clone());
+            let router = self.router.clone();
             move |mut request: Request<Incoming>| {
                 begun.store(true, Ordering::Relaxed);
                 request.extensions_mut().insert(connection.clone());
-                self.router.clone().call(request.map(Body::new))
+                router.clone().call(request.map(Body::new))
             }
         });
         let served = self
             .http
             .serve_connection_with_upgrades(TokioIo::new(io), service);
         let mut served = pin!(served);
-        let mut first_request = pin!(tokio::time::sleep(options.header_timeout));
-        let mut age = pin!(age(options.connection_age_max));
+        let start = Instant::now();
+        let begins_by = start + options.header_timeout;
+        let retires_at = options.connection_age_max.map(|max| start + max);
+        let mut alarm = Alarm::default();
         let mut told = false;
         loop {
+            let first_request = (!begun.load(Ordering::Relaxed)).then_some(begins_by);
+            let retirement = retires_at.filter(|_| !told);
+            let due = first_request.into_iter().chain(retirement).min();
             tokio::select! {
                 ended = served.as_mut() => return ended,
-                () = first_request.as_mut(), if !begun.load(Ordering::Relaxed) => {
-                    if !begun.load(Ordering::Relaxed) {
+                () = alarm.ring(due) => {
+                    let now = Instant::now();
+                    if now >= begins_by && !begun.load(Ordering::Relaxed) {
                         return Err("no request came in time".into());
                     }
-                }
-                () = age.as_mut(), if !connection.draining.is_cancelled() => {
-                    connection.draining.cancel();
+                    if retires_at.is_some_and(|at| at <= now) {
+                        connection.draining.cancel();
+                    }
                 }
                 () = connection.draining.cancelled(), if !told => {
                     told = true;
@@ -303,12 +309,5 @@ impl Connections {
                 }
             }
         }
-    }
-}
-
-async fn age(max: Option<Duration>) {
-    match max {
-        Some(max) => tokio::time::sleep(max).await,
-        None => std::future::pending().await,
     }
 }

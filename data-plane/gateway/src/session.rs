@@ -9,9 +9,10 @@ use highwater_proto::{
     limits::{CLOCK_CHECK_MS, EXPIRY_WARNING_MS},
 };
 use http::HeaderMap;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
+    alarm::Alarm,
     authenticate::{authenticate, bearer},
     gateway::{Clock, Door},
     page::Page,
@@ -23,8 +24,20 @@ pub struct Session {
     page: Page,
     changes: watch::Receiver<()>,
     clock: Clock,
+    /// The catalogue has changed since the last check.
+    is_stale: bool,
     /// The end that its client was warned of.
     warned_of_ms: Option<u64>,
+    alarm: Alarm,
+}
+
+/// What a stream has to see to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// The principal is to be checked again.
+    Changed,
+    /// The client is to be warned that its time is over then, in milliseconds since the Unix epoch.
+    Expiring(u64),
 }
 
 impl Session {
@@ -62,8 +75,10 @@ impl Session {
             principal,
             page,
             changes,
+            is_stale: false,
             clock: door.clock.clone(),
             warned_of_ms: None,
+            alarm: Alarm::default(),
         })
     }
 
@@ -80,8 +95,9 @@ impl Session {
     pub fn refresh(&mut self, door: &Door) -> Result<&Principal> {
         let ends_at_ms = self.principal.expires_at_ms;
         let is_over = ends_at_ms.is_some_and(|end| end <= (self.clock)());
-        if is_over || self.changes.has_changed().unwrap_or(false) {
+        if is_over || self.is_stale || self.changes.has_changed().unwrap_or(false) {
             self.changes.mark_unchanged();
+            self.is_stale = false;
             self.principal = door.broker.recheck(&self.principal, (self.clock)())?;
             self.page.require(&self.principal.project)?;
         }
@@ -110,50 +126,48 @@ impl Session {
         let changes = door.broker.catalogue_changes();
         self.principal = door.broker.recheck(principal, (self.clock)())?;
         self.changes = changes;
+        self.is_stale = false;
         Ok(())
     }
 
     /// Resolves when there is something to check again. May be dropped and asked again.
-    pub async fn changed(&self) {
-        let mut changes = self.changes.clone();
-        tokio::select! {
-            changed = changes.changed() => {
-                if changed.is_err() {
-                    // The broker is gone, and with it every stream.
-                    pending::<()>().await;
-                }
+    pub async fn changed(&mut self) {
+        self.next(false).await;
+    }
+
+    /// The same for a client that is warned, once, that its time will soon be over.
+    pub async fn notice(&mut self) -> Notice {
+        self.next(true).await
+    }
+
+    async fn next(&mut self, warns: bool) -> Notice {
+        let ends_at_ms = self.principal.expires_at_ms;
+        loop {
+            let now_ms = (self.clock)();
+            let warned_at_ms = ends_at_ms.map(|end| end.saturating_sub(EXPIRY_WARNING_MS));
+            let warned_at_ms = warned_at_ms.filter(|_| warns && self.warned_of_ms != ends_at_ms);
+            if let (Some(end), Some(warned_at_ms)) = (ends_at_ms, warned_at_ms)
+                && (warned_at_ms..end).contains(&now_ms)
+            {
+                self.warned_of_ms = ends_at_ms;
+                return Notice::Expiring(end);
             }
-            () = until(&self.clock, self.principal.expires_at_ms) => {}
-        }
-    }
-
-    /// Resolves when the client is to be warned that the time will soon be over.
-    pub async fn expiring(&self) {
-        let end_ms = self.principal.expires_at_ms;
-        let end_ms = end_ms.filter(|_| end_ms != self.warned_of_ms);
-        until(
-            &self.clock,
-            end_ms.map(|end| end.saturating_sub(EXPIRY_WARNING_MS)),
-        )
-        .await;
-    }
-
-    /// When the time is over, for the warning: it is not asked for again.
-    pub fn warn(&mut self) -> u64 {
-        self.warned_of_ms = self.principal.expires_at_ms;
-        self.warned_of_ms.unwrap_or(u64::MAX)
-    }
-}
-
-/// Waits for a time of the clock, which may be set while it does. Without one it never resolves.
-async fn until(clock: &Clock, time_ms: Option<u64>) {
-    let Some(time_ms) = time_ms else {
-        return pending().await;
-    };
-    loop {
-        match time_ms.saturating_sub(clock()) {
-            0 => return,
-            left => tokio::time::sleep(Duration::from_millis(left.min(CLOCK_CHECK_MS))).await,
+            if self.is_stale || ends_at_ms.is_some_and(|end| end <= now_ms) {
+                return Notice::Changed;
+            }
+            // The clock may be set while this waits.
+            let due = warned_at_ms.or(ends_at_ms).map(|due_ms| {
+                let left_ms = due_ms.saturating_sub(now_ms).min(CLOCK_CHECK_MS);
+                Instant::now() + Duration::from_millis(left_ms)
+            });
+            tokio::select! {
+                changed = self.changes.changed() => match changed {
+                    Ok(()) => self.is_stale = true,
+                    // The broker is gone, and with it every stream.
+                    Err(_) => pending().await,
+                },
+                () = self.alarm.ring(due) => {}
+            }
         }
     }
 }

@@ -45,7 +45,7 @@ use crate::{
     read,
     reader::{Credit, Reader, Wanted},
     serve::Connection,
-    session::Session,
+    session::{Notice, Session},
     ticket,
 };
 
@@ -178,11 +178,12 @@ impl Subscriber {
                 Step::End(event::draining(self.door.reconnect_after_ms()))
             }
             principal = self.place.renewed() => self.quietly(|stream| stream.renew(&principal)),
-            () = self.session.changed() => self.quietly(Subscriber::recheck),
-            () = self.session.expiring() => {
-                let expires_at_ms = self.session.warn();
-                Step::Events(vec![event::auth_expiring(expires_at_ms, &self.place.address())])
-            }
+            notice = self.session.notice() => match notice {
+                Notice::Changed => self.quietly(Subscriber::recheck),
+                Notice::Expiring(at_ms) => {
+                    Step::Events(vec![event::auth_expiring(at_ms, &self.place.address())])
+                }
+            },
             delivery = self.reader.next(&self.door) => match delivery {
                 Ok(delivery) => Step::Events(self.events(&delivery)),
                 Err(refusal) => self.refuse(&refusal),

@@ -93,17 +93,17 @@ async fn open(
         Err(refusal) => return problem::refuse(&door, Protocol::WebSocket, refusal),
     };
     let upgrade = hyper::upgrade::on(&mut request);
-    let client = Client {
+    let mut socket = client::Connection::new(Client {
         door,
         draining: connection.draining.clone(),
         codec: accepted.codec(),
         session,
         page: Page::of(&headers),
         agreement: accepted.agreement,
-    };
-    connection.upgrade("websocket", async move {
+    });
+    connection.go_on("websocket", async move {
         let io = upgrade.await.map_err(std::io::Error::other)?;
-        client.run(TokioIo::new(io)).await
+        socket.run(TokioIo::new(io)).await
     });
     accepted.response
 }
@@ -127,7 +127,7 @@ async fn open_mqtt(
     let page = Page::of(request.headers());
     let upgrade = hyper::upgrade::on(&mut request);
     let draining = connection.draining.clone();
-    connection.upgrade("mqtt", async move {
+    connection.go_on("mqtt", async move {
         let io = upgrade.await.map_err(std::io::Error::other)?;
         let io = stream::Stream::new(TokioIo::new(io));
         mqtt::serve(door, io, page, draining).await

@@ -15,19 +15,11 @@ const FIRST: u16 = 1;
 const LAST: u16 = u16::MAX;
 
 /// A count for every packet identifier.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Uses {
-    /// Runs of equal counts by their first identifier. There is one at [`FIRST`], and no two neighbours are
-    /// equal.
+    /// Runs of equal counts by their first identifier; what is before the first of them was never used. No two
+    /// neighbours are equal.
     runs: BTreeMap<u16, u64>,
-}
-
-impl Default for Uses {
-    fn default() -> Uses {
-        Uses {
-            runs: BTreeMap::from([(FIRST, 0)]),
-        }
-    }
 }
 
 impl Uses {

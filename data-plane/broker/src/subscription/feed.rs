@@ -181,7 +181,8 @@ impl Part {
         }
     }
 
-    /// What this shard has next; nothing when its end is reached.
+    /// What this shard has next; nothing when its end is reached. Reading storage has memory of its own, as a
+    /// reader at the end needs none for it.
     async fn step(
         &mut self,
         project: &Project,
@@ -189,10 +190,8 @@ impl Part {
         limits: PageLimits,
     ) -> Result<Option<Step>> {
         if let Some(until) = self.retained_until {
-            return self
-                .read_retained(project, filters, until, limits)
-                .await
-                .map(Some);
+            let reading = self.read_retained(project, filters, until, limits);
+            return Box::pin(reading).await.map(Some);
         }
         if self.near_tail {
             match self.tail.read(self.position, limits.bytes) {
@@ -206,7 +205,8 @@ impl Part {
                 TailRead::Lagging => {}
             }
         }
-        self.read_storage(project, filters, limits).await.map(Some)
+        let reading = self.read_storage(project, filters, limits);
+        Box::pin(reading).await.map(Some)
     }
 
     async fn read_retained(

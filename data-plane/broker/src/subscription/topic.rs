@@ -120,17 +120,18 @@ impl TopicSource {
         }
     }
 
+    /// Reading storage has memory of its own, so that a reader at the end, as most are, holds none for it.
     pub(super) async fn step(&mut self, limits: PageLimits, wait: bool) -> Result<Option<Step>> {
         if self.owes_retained {
-            return self.read_retained(limits).await.map(Some);
+            return Box::pin(self.read_retained(limits)).await.map(Some);
         }
         let changed = self.tail.changed();
         let Some(position) = self.position else {
-            return self.read_storage(limits).await.map(Some);
+            return Box::pin(self.read_storage(limits)).await.map(Some);
         };
         match self.tail.read(position, limits.bytes) {
             TailRead::Records(segments, through) => Ok(Some(self.take(segments, through, limits))),
-            TailRead::Lagging => self.read_storage(limits).await.map(Some),
+            TailRead::Lagging => Box::pin(self.read_storage(limits)).await.map(Some),
             TailRead::End(end) => {
                 self.position = Some(end);
                 if !wait {

@@ -26,7 +26,7 @@ use crate::{
     read,
     reader::{Credit, Reader, Wanted},
     serve::Connection,
-    session::Session,
+    session::{Notice, Session},
 };
 
 pub type Deliveries = Pin<Box<dyn Stream<Item = Result<Frame, Status>> + Send>>;
@@ -133,11 +133,13 @@ impl Subscriber {
         tokio::select! {
             biased;
             () = self.draining.cancelled() => Ok(Step::Drain),
-            () = self.session.changed() => {
-                reader.recheck(self.session.refresh(&self.door)?)?;
-                Ok(Step::Frames(Vec::new()))
-            }
-            () = self.session.expiring() => Ok(Step::Frames(vec![expiring(self.session.warn())])),
+            notice = self.session.notice() => match notice {
+                Notice::Changed => {
+                    reader.recheck(self.session.refresh(&self.door)?)?;
+                    Ok(Step::Frames(Vec::new()))
+                }
+                Notice::Expiring(at_ms) => Ok(Step::Frames(vec![expiring(at_ms)])),
+            },
             request = receive(&mut self.requests) => {
                 match request?.and_then(|r| r.request) {
                     Some(Kind::Flow(flow)) => reader.add_credit(flow.messages, flow.bytes),

@@ -9,7 +9,7 @@ mod outgoing;
 mod stored;
 mod subscribing;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use highwater_broker::{segment::TopicIdentity, session::Uses};
@@ -42,7 +42,7 @@ pub struct Client {
     pub authentication_method: Option<Text>,
     pub identity: Identity,
     pub expiry_s: u32,
-    pub will: Option<Will>,
+    pub will: Option<Box<Will>>,
     /// The longest silence, one and a half times the keep alive (MQTT-3.1.2-22).
     pub silence_max: Option<Duration>,
     pub out: Outbox,
@@ -55,10 +55,10 @@ pub struct Client {
     pub topic: Option<(Arc<TopicIdentity>, Name)>,
     pub next_key: u32,
     /// Messages of QoS 2 from the client whose identifiers are in use: whether they were answered.
-    pub receiving: HashMap<PacketId, bool>,
+    pub receiving: BTreeMap<PacketId, bool>,
     /// Those among them that were answered.
     pub unreleased: usize,
-    pub aliases_in: HashMap<u16, Box<str>>,
+    pub aliases_in: BTreeMap<u16, Box<str>>,
     /// Messages that wait to be published, each with how it is answered.
     pub publishes: Vec<(Answer, PublishRequest)>,
     /// The bytes of their payloads.

@@ -9,15 +9,15 @@ use std::{sync::Arc, time::Duration};
 use bytes::BytesMut;
 use futures_util::{
     FutureExt,
-    future::{BoxFuture, Fuse, FusedFuture, pending},
+    future::{BoxFuture, pending},
 };
 use highwater_broker::{Result, catalogue::Principal};
 use highwater_mqtt::{Decoder, PacketId, SubscriptionId};
 use highwater_proto::client::{PublishRequest, PublishResult};
 use highwater_proto::limits::MQTT_READ_BYTES_MAX;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::{Instant, sleep_until, timeout},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -28,13 +28,13 @@ use super::{
     subscriptions::{self, Next},
 };
 use crate::{
+    alarm::Alarm,
     gateway::Door,
     metrics::Protocol,
     publish::{Pending, prepare},
+    read_in::read_some,
 };
 
-/// Room to read into. An idle connection holds this much while it has read something, and nothing before.
-const READ_BYTES: usize = 512;
 /// Time that the last packets have to be written in.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same where the client's next connection waits for this one. Often the client has lost its network, and nobody
@@ -73,18 +73,18 @@ impl Client {
     ) -> End {
         let (mut reading, mut writing) = tokio::io::split(io);
         let door = self.door.clone();
-        let sending = Fuse::terminated();
+        let mut sending: Option<BoxFuture<'_, (Vec<Answer>, Pending<'_>)>> = None;
         let mut answering: Option<BoxFuture<'_, Answered>> = None;
         let mut opening: Option<BoxFuture<'_, AllOpened>> = None;
         let mut saving: Option<BoxFuture<'static, Written>> = None;
         let mut give_up = None;
-        tokio::pin!(sending);
+        let mut alarm = Alarm::default();
         let end = loop {
-            let mut can_send = sending.is_terminated();
+            let mut can_send = sending.is_none();
             let can_take = can_send && opening.is_none() && !draining.is_cancelled();
             self.take(&mut decoder, &mut buf, can_take);
-            if buf.is_empty() && buf.capacity() > READ_BYTES {
-                // What a long packet has needed is not kept.
+            if buf.is_empty() {
+                // What was read into is not kept by a client that is silent.
                 buf = BytesMut::new();
             }
             if let Some(wanted) = self.wanted.take_if(|_| opening.is_none()) {
@@ -95,7 +95,7 @@ impl Client {
             if can_send && answering.is_none() && !self.publishes.is_empty() {
                 let publishes = self.next_publishes();
                 let principal = self.login.principal().clone();
-                sending.set(send(&door, principal, publishes).fuse());
+                sending = Some(send(&door, principal, publishes).boxed());
                 can_send = false;
             }
             self.send_backlog();
@@ -112,11 +112,9 @@ impl Client {
             }
             let may_read = self.may_take(can_take && can_send) && opening.is_none();
             self.is_listening = may_read;
-            if may_read {
-                // As much again as there is: a long packet is read in few steps, and announced bytes cost
-                // nothing before they come.
-                buf.reserve(buf.len().clamp(READ_BYTES, MQTT_READ_BYTES_MAX));
-            }
+            // As much again as there is: a long packet is read in few steps, and announced bytes cost nothing
+            // before they come.
+            let wanted = buf.len().min(MQTT_READ_BYTES_MAX);
             let is_open = self.end.is_none();
             let may_deliver = is_open && self.out.has_room();
             let wake = give_up.or_else(|| self.wake_at());
@@ -130,17 +128,17 @@ impl Client {
                     Err(_) => Step::Broken,
                 },
                 answered = poll(&mut answering), if answering.is_some() => Step::Answered(answered),
-                (answers, pending) = &mut sending, if !can_send => Step::Sent(answers, pending),
+                (answers, pending) = poll(&mut sending), if !can_send => Step::Sent(answers, pending),
                 saved = poll(&mut saving), if saving.is_some() => Step::Saved(Box::new(saved)),
                 opened = poll(&mut opening), if opening.is_some() => Step::Opened(opened),
-                read = reading.read_buf(&mut buf), if may_read => match read {
+                read = read_some(&mut reading, &mut buf, wanted), if may_read => match read {
                     Ok(0) | Err(_) => Step::Broken,
                     Ok(_) => Step::Read,
                 },
                 (at, next) = subscriptions::next(&mut self.subscriptions, &self.window, &door), if may_deliver => {
                     Step::Next(at, Box::new(next))
                 }
-                () = wait(wake) => Step::Woken,
+                () = alarm.ring(wake) => Step::Woken,
             };
             match step {
                 Step::TakenOver => self.on_taken_over(),
@@ -149,6 +147,7 @@ impl Client {
                 Step::Broken => self.on_broken(),
                 Step::Read | Step::Outgoing => {}
                 Step::Sent(answers, pending) => {
+                    sending = None;
                     let outcomes = pending.outcomes().map(|outcomes| (answers, outcomes));
                     answering = Some(outcomes.boxed());
                 }
@@ -256,13 +255,6 @@ async fn open(
 async fn poll<T>(future: &mut Option<BoxFuture<'_, T>>) -> T {
     match future {
         Some(future) => future.await,
-        None => pending().await,
-    }
-}
-
-async fn wait(until: Option<Instant>) {
-    match until {
-        Some(until) => sleep_until(until).await,
         None => pending().await,
     }
 }

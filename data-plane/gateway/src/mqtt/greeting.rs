@@ -450,7 +450,7 @@ async fn client_of(
             origin,
         },
         expiry_s: asked.expiry_s,
-        will: asked.will,
+        will: asked.will.map(Box::new),
         silence_max: (!keep_alive.is_zero()).then_some(keep_alive * 3 / 2),
         out: Outbox::new(connect.version, packet_bytes_max(connect), wants_remarks),
         uses: session

@@ -100,7 +100,7 @@ impl Outbox {
             self.bytes.advance(written);
         }
         if self.bytes.is_empty() {
-            // What a burst has needed is not kept.
+            // What was written from is not kept by a client that is sent nothing.
             drop(mem::take(&mut self.bytes));
             io.flush().await?;
             self.is_unflushed = false;

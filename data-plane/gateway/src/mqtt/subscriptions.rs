@@ -389,17 +389,17 @@ pub async fn next(
         .map(|(at, subscription)| (at, subscription.limits(window), subscription))
         // A member of a group has acknowledgements to pass on.
         .filter(|(_, limits, subscription)| limits.is_some() || subscription.reader.is_shared());
-    let mut waiting: Vec<_> = waiting.collect();
-    match waiting.as_mut_slice() {
-        [] => std::future::pending().await,
-        [(at, limits, only)] => (*at, only.next(door, *limits).await),
-        many => {
-            let all = many.iter_mut().map(|(at, limits, subscription)| {
-                let (at, limits) = (*at, *limits);
+    let mut waiting = waiting.fuse();
+    let (first, second) = (waiting.next(), waiting.next());
+    match (first, second) {
+        (None, _) => std::future::pending().await,
+        (Some((at, limits, only)), None) => (at, only.next(door, limits).await),
+        (Some(first), Some(second)) => {
+            let many = [first, second].into_iter().chain(waiting);
+            let all = many.map(|(at, limits, subscription)| {
                 Box::pin(async move { (at, subscription.next(door, limits).await) })
             });
-            let (found, _, _) = select_all(all).await;
-            found
+            select_all(all).await.0
         }
     }
 }

@@ -18,7 +18,7 @@ use std::{
 use bytes::BytesMut;
 use futures_util::{
     FutureExt, StreamExt,
-    future::{BoxFuture, Fuse, FusedFuture, select_all},
+    future::{BoxFuture, select_all},
     stream::FuturesUnordered,
 };
 use highwater_broker::{Refusal, Result, catalogue::Principal, from::From, subscription::Delivery};
@@ -32,8 +32,8 @@ use highwater_proto::{
 };
 use highwater_websocket::{Agreement, Closing, Decoder, Event, Role, Violation, close, frame};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::{Instant, sleep, sleep_until, timeout},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -42,17 +42,17 @@ use super::{
     outbox::Outbox,
 };
 use crate::{
+    alarm::Alarm,
     gateway::Door,
     metrics::Protocol,
     page::Page,
     publish::{Pending, prepare},
     read,
+    read_in::read_some,
     reader::{Credit, Reader, Wanted},
-    session::Session,
+    session::{Notice, Session},
 };
 
-/// Room to read into. An idle connection holds this much.
-const READ_BYTES: usize = 1 << 10;
 /// Time the other side has to answer a close frame, and to take what was sent before it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Heartbeats without a byte in either direction after which a connection is given up.
@@ -79,121 +79,20 @@ type Answered = (Vec<Id>, Vec<Result<PublishResult>>);
 /// What happened next.
 enum Step<'a> {
     Draining,
-    SessionChanged,
-    Expiring,
+    Noticed(Notice),
     Read(usize),
     Written,
     Sent(Vec<Id>, Pending<'a>),
     Answered(Answered),
     Opened(Opened),
     Delivered(usize, Result<Delivery>),
-    Beat,
-    GivenUp,
-}
-
-impl Client {
-    /// Serves the connection to its end.
-    ///
-    /// # Errors
-    /// Those of the socket.
-    pub async fn run(self, io: impl AsyncRead + AsyncWrite) -> io::Result<()> {
-        let (mut reading, mut writing) = tokio::io::split(io);
-        let (door, draining) = (self.door.clone(), self.draining.clone());
-        let mut connection = Connection::new(self);
-        let mut buf = BytesMut::new();
-        let mut opening = FuturesUnordered::<BoxFuture<'_, Opened>>::new();
-        let mut in_flight = FuturesUnordered::new();
-        let sending = Fuse::terminated();
-        let beat = sleep(connection.first_beat());
-        tokio::pin!(sending, beat);
-        loop {
-            let mut can_send = sending.is_terminated();
-            connection.take(&mut buf, can_send);
-            // What a long message has needed is not kept.
-            if buf.is_empty() && buf.capacity() > READ_BYTES {
-                buf = BytesMut::new();
-            }
-            for (id, source, credit) in connection.asked.drain(..) {
-                let principal = connection.session.as_ref().map(|s| s.principal().clone());
-                let open = open(&door, principal, source, credit);
-                opening.push(open.map(|reader| (id, reader)).boxed());
-            }
-            if can_send && !connection.publishes.is_empty() {
-                let publishes = std::mem::take(&mut connection.publishes);
-                if let Some(session) = &connection.session {
-                    sending.set(send(&door, session.principal().clone(), publishes).fuse());
-                    can_send = false;
-                }
-            }
-            let is_idle = can_send && in_flight.is_empty();
-            connection.end_when_drained(is_idle);
-            if connection.is_finished() {
-                break;
-            }
-            let may_read = connection.may_read(can_send);
-            if may_read {
-                let missing = connection.decoder.missing_bytes(&buf);
-                buf.reserve(missing.clamp(READ_BYTES, SOCKET_READ_BYTES_MAX));
-            }
-            let is_open = connection.closing.is_open();
-            let was_full = !connection.out.has_room();
-            let may_deliver = is_open && !was_full;
-            let step = tokio::select! {
-                biased;
-                () = draining.cancelled(), if is_open && !connection.is_draining => Step::Draining,
-                () = changed(connection.session.as_ref()), if is_open => Step::SessionChanged,
-                () = expiring(connection.session.as_ref()), if is_open => Step::Expiring,
-                written = connection.out.write_some(&mut writing), if connection.out.is_pending() => {
-                    written?;
-                    Step::Written
-                }
-                Some(answered) = in_flight.next(), if !in_flight.is_empty() => Step::Answered(answered),
-                (ids, pending) = &mut sending, if !can_send => Step::Sent(ids, pending),
-                Some(opened) = opening.next(), if !opening.is_empty() => Step::Opened(opened),
-                read = reading.read_buf(&mut buf), if may_read => Step::Read(read?),
-                (at, delivery) = next_delivery(&mut connection.subscriptions, &door), if may_deliver => {
-                    Step::Delivered(at, delivery)
-                }
-                () = &mut beat => Step::Beat,
-                () = give_up(connection.close_by) => Step::GivenUp,
-            };
-            match step {
-                Step::Draining => connection.drain(),
-                Step::SessionChanged => connection.recheck(),
-                Step::Expiring => connection.warn(),
-                Step::Read(0) | Step::GivenUp => break,
-                Step::Read(_) => connection.moved = Instant::now(),
-                Step::Written => {
-                    // A client that is not read from shows by what it takes that it is there. A ping that
-                    // is written shows nothing.
-                    if was_full {
-                        connection.moved = Instant::now();
-                    }
-                }
-                Step::Sent(ids, pending) => {
-                    connection.waiting += ids.len();
-                    in_flight.push(pending.outcomes().map(|outcomes| (ids, outcomes)));
-                }
-                Step::Answered(answered) => connection.on_answered(&answered),
-                Step::Opened((id, opened)) => connection.on_opened(id, opened),
-                Step::Delivered(at, delivery) => connection.on_delivery(at, delivery),
-                Step::Beat => {
-                    connection.on_beat();
-                    beat.as_mut()
-                        .reset(Instant::now() + door.options.heartbeat_interval);
-                }
-            }
-        }
-        // What is left to say has been said, or nobody listens.
-        timeout(CLOSE_TIMEOUT, writing.shutdown())
-            .await
-            .unwrap_or(Ok(()))
-    }
+    Woken,
 }
 
 /// What is known of a connection, between two steps.
-struct Connection {
+pub struct Connection {
     door: Arc<Door>,
+    draining: CancellationToken,
     codec: Codec,
     session: Option<Session>,
     page: Page,
@@ -208,21 +107,27 @@ struct Connection {
     opening: Vec<Id>,
     asked: Vec<(Id, Asked, Credit)>,
     publishes: Vec<(Id, PublishRequest)>,
+    /// Publishes wait for room in their shards: one batch at a time, to keep their order.
+    is_sending: bool,
     /// Publishes that wait for their outcome.
     waiting: usize,
     opened: Instant,
+    /// When to see whether the client is there.
+    next_beat: Instant,
     /// When a byte was read last or, while nothing is read because too much waits, written.
     moved: Instant,
 }
 
 impl Connection {
-    fn new(client: Client) -> Connection {
+    /// A connection that greets its client.
+    pub fn new(client: Client) -> Box<Connection> {
         let message_bytes_max = match client.session {
             Some(_) => SOCKET_MESSAGE_BYTES_MAX,
             None => SOCKET_GREETING_BYTES_MAX,
         };
         let now = Instant::now();
-        let mut connection = Connection {
+        let mut connection = Box::new(Connection {
+            draining: client.draining,
             decoder: Decoder::new(Role::Server, message_bytes_max, client.agreement),
             out: Outbox::new(client.agreement.is_some()),
             door: client.door,
@@ -236,10 +141,13 @@ impl Connection {
             opening: Vec::new(),
             asked: Vec::new(),
             publishes: Vec::new(),
+            is_sending: false,
             waiting: 0,
             opened: now,
+            next_beat: now,
             moved: now,
-        };
+        });
+        connection.next_beat += connection.first_beat();
         let name = name_of_connection(&connection.door);
         connection.reply(
             &Id::default(),
@@ -251,6 +159,93 @@ impl Connection {
         connection
     }
 
+    /// Serves the connection to its end.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub async fn run(&mut self, io: impl AsyncRead + AsyncWrite) -> io::Result<()> {
+        let (mut reading, mut writing) = tokio::io::split(io);
+        let (door, draining) = (self.door.clone(), self.draining.clone());
+        let mut buf = BytesMut::new();
+        let mut under_way = FuturesUnordered::<BoxFuture<'_, Step<'_>>>::new();
+        let mut alarm = Alarm::default();
+        loop {
+            self.take(&mut buf);
+            if buf.is_empty() {
+                // What was read into is not kept by a client that is silent.
+                buf = BytesMut::new();
+            }
+            for (id, source, credit) in self.asked.drain(..) {
+                let principal = self.session.as_ref().map(|s| s.principal().clone());
+                let open = open(&door, principal, source, credit);
+                under_way.push(open.map(|reader| Step::Opened((id, reader))).boxed());
+            }
+            if let Some((principal, publishes)) = self.next_publishes() {
+                let send = send(&door, principal, publishes);
+                under_way.push(send.map(|(ids, pending)| Step::Sent(ids, pending)).boxed());
+            }
+            self.end_when_drained();
+            if self.is_finished() {
+                break;
+            }
+            let may_read = self.may_read();
+            let missing = self.decoder.missing_bytes(&buf);
+            let wanted = missing.min(SOCKET_READ_BYTES_MAX);
+            let wake_at = self.wake_at();
+            let is_open = self.closing.is_open();
+            let was_full = !self.out.has_room();
+            let may_deliver = is_open && !was_full;
+            let step = tokio::select! {
+                biased;
+                () = draining.cancelled(), if is_open && !self.is_draining => Step::Draining,
+                notice = notice(self.session.as_mut()), if is_open => Step::Noticed(notice),
+                written = self.out.write_some(&mut writing), if self.out.is_pending() => {
+                    written?;
+                    Step::Written
+                }
+                Some(step) = under_way.next(), if !under_way.is_empty() => step,
+                read = read_some(&mut reading, &mut buf, wanted), if may_read => Step::Read(read?),
+                (at, delivery) = next_delivery(&mut self.subscriptions, &door), if may_deliver => {
+                    Step::Delivered(at, delivery)
+                }
+                () = alarm.ring(Some(wake_at)) => Step::Woken,
+            };
+            match step {
+                Step::Draining => self.drain(),
+                Step::Noticed(Notice::Changed) => self.recheck(),
+                Step::Noticed(Notice::Expiring(at_ms)) => self.warn(at_ms),
+                Step::Read(0) => break,
+                Step::Read(_) => self.moved = Instant::now(),
+                Step::Written => {
+                    // A client that is not read from shows by what it takes that it is there. A ping that
+                    // is written shows nothing.
+                    if was_full {
+                        self.moved = Instant::now();
+                    }
+                }
+                Step::Sent(ids, pending) => {
+                    self.is_sending = false;
+                    self.waiting += ids.len();
+                    let outcomes = pending.outcomes();
+                    under_way.push(outcomes.map(|all| Step::Answered((ids, all))).boxed());
+                }
+                Step::Answered(answered) => self.on_answered(&answered),
+                Step::Opened((id, opened)) => self.on_opened(id, opened),
+                Step::Delivered(at, delivery) => self.on_delivery(at, delivery),
+                Step::Woken => {
+                    if self.is_given_up() {
+                        break;
+                    }
+                    self.on_woken();
+                }
+            }
+        }
+        // What is left to say has been said, or nobody listens.
+        timeout(CLOSE_TIMEOUT, writing.shutdown())
+            .await
+            .unwrap_or(Ok(()))
+    }
+
     fn first_beat(&self) -> Duration {
         let options = &self.door.options;
         match self.session {
@@ -259,12 +254,33 @@ impl Connection {
         }
     }
 
+    /// When something is to be done though nothing has happened.
+    fn wake_at(&self) -> Instant {
+        let give_up = self.close_by.unwrap_or(self.next_beat);
+        give_up.min(self.next_beat)
+    }
+
+    /// Whether the other side had its time to close the connection.
+    fn is_given_up(&self) -> bool {
+        self.close_by.is_some_and(|by| by <= Instant::now())
+    }
+
+    /// The publishes to be sent next, and whose they are, unless others are on their way to their shards.
+    fn next_publishes(&mut self) -> Option<(Principal, Vec<(Id, PublishRequest)>)> {
+        if self.is_sending || self.publishes.is_empty() {
+            return None;
+        }
+        let principal = self.session.as_ref()?.principal().clone();
+        self.is_sending = true;
+        Some((principal, std::mem::take(&mut self.publishes)))
+    }
+
     /// Whether more of what the client sends is looked at.
-    fn may_read(&self, can_send: bool) -> bool {
+    fn may_read(&self) -> bool {
         if !self.closing.is_open() {
             return !self.closing.is_closed();
         }
-        can_send
+        !self.is_sending
             && !self.is_draining
             && self.out.has_room()
             && self.publishes.len() < PUBLISHES_TOGETHER_MAX
@@ -272,8 +288,8 @@ impl Connection {
     }
 
     /// Takes the messages that have arrived.
-    fn take(&mut self, buf: &mut BytesMut, can_send: bool) {
-        while self.may_read(can_send) {
+    fn take(&mut self, buf: &mut BytesMut) {
+        while self.may_read() {
             match self.decoder.feed(buf) {
                 Ok(Some(event)) => self.on_event(event),
                 Ok(None) => return,
@@ -388,6 +404,10 @@ impl Connection {
             Ok(reader) => {
                 let cursor = reader.cursor();
                 self.reply(&id, Reply::Subscribed { cursor: &cursor });
+                if self.subscriptions.is_empty() {
+                    // Most clients have no other.
+                    self.subscriptions.reserve_exact(1);
+                }
                 self.subscriptions.push((id, reader));
                 // The credential may have changed while the subscription was opened.
                 self.recheck_subscriptions();
@@ -441,11 +461,8 @@ impl Connection {
     }
 
     /// Tells that the credential's time will soon be over, and `auth` is due.
-    fn warn(&mut self) {
-        if let Some(session) = &mut self.session {
-            let expires_at_ms = session.warn();
-            self.reply(&Id::default(), Reply::AuthExpiring { expires_at_ms });
-        }
+    fn warn(&mut self, expires_at_ms: u64) {
+        self.reply(&Id::default(), Reply::AuthExpiring { expires_at_ms });
     }
 
     fn recheck_subscriptions(&mut self) {
@@ -463,8 +480,12 @@ impl Connection {
         }
     }
 
-    fn on_beat(&mut self) {
-        let options = &self.door.options;
+    fn on_woken(&mut self) {
+        let (options, now) = (&self.door.options, Instant::now());
+        if now < self.next_beat {
+            return;
+        }
+        self.next_beat = now + options.heartbeat_interval;
         if self.session.is_none() && self.opened.elapsed() >= options.header_timeout {
             let message = "no credential came in time";
             return self.end(
@@ -488,7 +509,8 @@ impl Connection {
         self.reply(&Id::default(), Reply::Draining { reconnect_after_ms });
     }
 
-    fn end_when_drained(&mut self, is_idle: bool) {
+    fn end_when_drained(&mut self) {
+        let is_idle = !self.is_sending && self.waiting == 0;
         if self.is_draining && is_idle && self.closing.is_open() {
             self.close(close::RESTART, "the node is about to stop");
         }
@@ -577,23 +599,9 @@ async fn send(
     (ids, batch.send().await)
 }
 
-async fn changed(session: Option<&Session>) {
+async fn notice(session: Option<&mut Session>) -> Notice {
     match session {
-        Some(session) => session.changed().await,
-        None => pending().await,
-    }
-}
-
-async fn expiring(session: Option<&Session>) {
-    match session {
-        Some(session) => session.expiring().await,
-        None => pending().await,
-    }
-}
-
-async fn give_up(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
+        Some(session) => session.notice().await,
         None => pending().await,
     }
 }

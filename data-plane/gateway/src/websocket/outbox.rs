@@ -1,14 +1,23 @@
 //! What waits to be written to one client: pieces of messages, most of them shared with other clients.
 
-use std::{cell::RefCell, collections::VecDeque, io};
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
 use bytes::{Buf, Bytes, BytesMut};
 use highwater_proto::limits::{SOCKET_QUEUE_BYTES_MAX, SOCKET_WRITE_PIECES_MAX};
 use highwater_websocket::{Deflater, Header, Opcode, deflate::PAYLOAD_BYTES_MIN, frame};
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWrite;
 
 /// How hard to compress: what is sent to many is worth little of one processor's time.
 const DEFLATE_LEVEL: u32 = 3;
+/// Places that an empty queue keeps.
+const PIECES_KEPT: usize = 4;
 
 thread_local! {
     /// A compressor takes some 370 KiB, and none of what it sent before: one a thread serves all.
@@ -81,24 +90,36 @@ impl Outbox {
     /// # Errors
     /// Those of the socket.
     pub async fn write_some(&mut self, io: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        // The slices are made anew each time, so that whoever waits does not hold room for them.
+        poll_fn(|cx| self.poll_write_some(cx, io)).await
+    }
+
+    fn poll_write_some(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut (impl AsyncWrite + Unpin),
+    ) -> Poll<io::Result<()>> {
         if !self.pieces.is_empty() {
             let mut slices = [io::IoSlice::new(&[]); SOCKET_WRITE_PIECES_MAX];
             let count = self.pieces.len().min(SOCKET_WRITE_PIECES_MAX);
             for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
                 *slice = io::IoSlice::new(piece);
             }
-            let written = io.write_vectored(&slices[..count]).await?;
+            let writing = Pin::new(&mut *io).poll_write_vectored(cx, &slices[..count]);
+            let written = ready!(writing)?;
             if written == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.is_unflushed = true;
             self.advance(written);
         }
         if self.pieces.is_empty() {
-            io.flush().await?;
+            // What a burst has needed is not kept.
+            self.pieces.shrink_to(PIECES_KEPT);
+            ready!(Pin::new(io).poll_flush(cx))?;
             self.is_unflushed = false;
         }
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 
     fn advance(&mut self, mut written: usize) {

@@ -13,10 +13,8 @@ use highwater_proto::limits::{
 };
 use highwater_websocket::{Closing, Decoder, Event, Opcode, Role, Violation, close, frame};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_util::io::poll_read_buf;
 
-/// Room to read into. An idle connection holds this much.
-const READ_BYTES: usize = 512;
+use crate::read_in::poll_read_some;
 
 /// The stream in both directions. A message of text, which MQTT must not be in, ends it (MQTT-6.0.0-1).
 pub struct Stream<I> {
@@ -123,14 +121,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<I> {
                 Ok(Some(event)) => this.on_event(event),
                 Err(violation) => this.on_violation(violation),
                 Ok(None) => {
-                    if this.raw.is_empty() && this.raw.capacity() > READ_BYTES {
+                    if this.raw.is_empty() {
                         this.raw = BytesMut::new();
                     }
                     let missing = this.decoder.missing_bytes(&this.raw);
-                    this.raw
-                        .reserve(missing.clamp(READ_BYTES, SOCKET_READ_BYTES_MAX));
-                    let io = Pin::new(&mut this.io);
-                    if ready!(poll_read_buf(io, cx, &mut this.raw))? == 0 {
+                    let wanted = missing.min(SOCKET_READ_BYTES_MAX);
+                    if ready!(poll_read_some(&mut this.io, cx, &mut this.raw, wanted))? == 0 {
                         return Poll::Ready(Ok(()));
                     }
                 }

@@ -1,6 +1,6 @@
 //! Messages from the client: checked, published, and answered when it is known what became of them.
 
-use std::{collections::hash_map::Entry, time::Duration};
+use std::{collections::btree_map::Entry, time::Duration};
 
 use highwater_broker::{Refusal, Result};
 use highwater_mqtt::{

@@ -62,7 +62,7 @@ impl Client {
             expiry_s: self.expiry_s,
             connected: Some(self.door.home().into()),
             disconnected_at_ms: 0,
-            will: self.will.clone(),
+            will: self.will.as_deref().cloned(),
             subscriptions: subscriptions.collect(),
             in_flight: in_flight.collect(),
             received: Some(self.uses.store()),

@@ -82,6 +82,10 @@ impl Client {
                 }
                 let key = self.next_key;
                 self.next_key += 1;
+                if self.subscriptions.is_empty() {
+                    // Most clients have no other.
+                    self.subscriptions.reserve_exact(1);
+                }
                 self.subscriptions.push(Subscription {
                     key,
                     text,
