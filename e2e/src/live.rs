@@ -187,6 +187,28 @@ impl Live {
     }
 }
 
+impl From<Subscription> for Live {
+    /// What is read on, from a subscription that has its receipt.
+    fn from(subscription: Subscription) -> Live {
+        Live {
+            door: Door::Grpc,
+            from: after(&subscription.cursor),
+            stream: Stream::Grpc(subscription),
+        }
+    }
+}
+
+impl From<Mqtt> for Live {
+    /// What is read on, by a client that has subscribed. Where from is not known before the first message.
+    fn from(client: Mqtt) -> Live {
+        Live {
+            door: Door::Mqtt,
+            stream: Stream::Mqtt(Box::new(client)),
+            from: String::new(),
+        }
+    }
+}
+
 /// What is to be read after a cursor.
 pub fn after(cursor: &str) -> String {
     format!("cursor:{cursor}")
