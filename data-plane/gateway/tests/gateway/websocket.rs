@@ -2,6 +2,7 @@
 
 mod handshake;
 mod lifetime;
+mod over_http2;
 pub mod peer;
 mod talk;
 

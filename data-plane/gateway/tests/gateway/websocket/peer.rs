@@ -2,7 +2,10 @@
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{Error, Message, client::IntoClientRequest, http::Request},
@@ -10,7 +13,8 @@ use tokio_tungstenite::{
 
 use crate::stage::{Stage, within};
 
-pub struct Peer(pub WebSocketStream<MaybeTlsStream<TcpStream>>);
+/// Over a connection of its own, unless it says otherwise.
+pub struct Peer<Io = MaybeTlsStream<TcpStream>>(pub WebSocketStream<Io>);
 
 pub fn request(stage: &Stage) -> Request<()> {
     let url = format!("ws://{}/v1/ws", stage.address);
@@ -40,6 +44,13 @@ impl Peer {
 
     pub async fn with(request: Request<()>) -> Peer {
         let (socket, _) = within(connect_async(request)).await.unwrap();
+        Peer::greeted(socket).await
+    }
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> Peer<Io> {
+    /// A client of this socket, once the server has said hello.
+    pub async fn greeted(socket: WebSocketStream<Io>) -> Peer<Io> {
         let mut peer = Peer(socket);
         let hello = peer.next().await;
         assert_eq!(hello["type"], "hello");
