@@ -55,6 +55,8 @@ use crate::{
 
 /// Time the other side has to answer a close frame, and to take what was sent before it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same of a client that never brought a credential: it has had time enough for that.
+const STRANGERS_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Heartbeats without a byte in either direction after which a connection is given up.
 const SILENT_HEARTBEATS: u32 = 3;
 
@@ -538,7 +540,11 @@ impl Connection {
     }
 
     fn leave(&mut self) {
-        self.close_by.get_or_insert(Instant::now() + CLOSE_TIMEOUT);
+        let time = match self.session {
+            Some(_) => CLOSE_TIMEOUT,
+            None => STRANGERS_CLOSE_TIMEOUT,
+        };
+        self.close_by.get_or_insert(Instant::now() + time);
         self.subscriptions.clear();
         self.asked.clear();
         self.publishes.clear();
