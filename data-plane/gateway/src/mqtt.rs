@@ -45,7 +45,7 @@ use highwater_broker::session::SessionSlot;
 use highwater_mqtt::Decoder;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -68,7 +68,7 @@ pub(crate) fn begins_with(first: u8) -> bool {
 /// The name of MQTT in TLS's negotiation of the protocol (ALPN).
 pub(crate) const ALPN: &str = "mqtt";
 
-/// Serves a connection to its end, of a page if it came in a WebSocket.
+/// Serves a connection to its end, of a page if it came in a WebSocket. Its client has until then to say who it is.
 ///
 /// What is needed only at its beginning or its end has memory of its own, so that an idle connection does not
 /// hold it.
@@ -78,11 +78,11 @@ pub(crate) const ALPN: &str = "mqtt";
 pub(crate) async fn serve(
     door: Arc<Door>,
     mut io: impl AsyncRead + AsyncWrite + Unpin,
-    page: Page,
+    (page, begin_by): (Page, Instant),
     draining: CancellationToken,
 ) -> io::Result<()> {
-    let Some((mut client, registered, input)) = Box::pin(welcome(&door, &mut io, page)).await?
-    else {
+    let welcomed = Box::pin(welcome(&door, &mut io, (page, begin_by))).await?;
+    let Some((mut client, registered, input)) = welcomed else {
         return Ok(());
     };
     let taken_over = registered.taken_over();
@@ -124,12 +124,12 @@ type Welcomed<'a> = (Box<Client>, Registered<'a>, (Decoder, BytesMut));
 async fn welcome<'a>(
     door: &'a Arc<Door>,
     io: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    page: Page,
+    (page, begin_by): (Page, Instant),
 ) -> io::Result<Option<Welcomed<'a>>> {
     let mut decoder = Decoder::of_client(CONNECT_LIMITS);
     let mut buf = BytesMut::new();
     let connect = read_connect(io, &mut decoder, &mut buf);
-    let greeted = match timeout(door.options.header_timeout, connect).await {
+    let greeted = match timeout_at(begin_by, connect).await {
         // From here on it is us who take the time.
         Ok(Ok(connect)) => greet(door, connect, page).await,
         Ok(Err(turned)) => Err(turned),

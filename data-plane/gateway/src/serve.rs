@@ -33,7 +33,7 @@ use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -233,28 +233,31 @@ impl Connections {
             open: Some(open),
         };
         socket.set_nodelay(true)?;
+        // One time for all that a connection begins with, so that no part of it gives it another.
+        let begin_by = Instant::now() + self.door.options.header_timeout;
         let io = match &self.tls {
             None => Io::Plain(socket),
             Some(tls) => {
                 let newest = tls.borrow().clone();
                 let handshake = TlsAcceptor::from(newest).accept(socket);
-                let stream = timeout(self.door.options.header_timeout, handshake).await??;
+                let stream = timeout_at(begin_by, handshake).await??;
                 Io::Tls(Box::new(stream))
             }
         };
         // One byte of room: what follows it is read without a copy.
         let mut io = BufReader::with_capacity(1, io);
-        let first = timeout(self.door.options.header_timeout, io.fill_buf()).await??;
+        let first = timeout_at(begin_by, io.fill_buf()).await??;
         match first {
             [] => {}
             // Clients of MQTT need not name it in the handshake of TLS, and many do not.
             [first, ..] if mqtt::begins_with(*first) => {
                 let draining = connection.draining.clone();
-                let served = mqtt::serve(self.door.clone(), io, Page::default(), draining);
+                let client = (Page::default(), begin_by);
+                let served = mqtt::serve(self.door.clone(), io, client, draining);
                 connection.go_on("mqtt", served);
             }
             _ => {
-                let served = self.serve_http(io, connection.clone());
+                let served = self.serve_http(io, connection.clone(), begin_by);
                 connection.go_on("http", served);
             }
         }
@@ -266,6 +269,7 @@ impl Connections {
         self: Arc<Self>,
         io: BufReader<Io>,
         connection: Connection,
+        begin_by: Instant,
     ) -> Result<(), BoxError> {
         let options = &self.door.options;
         let begun = AtomicBool::new(false);
@@ -283,20 +287,18 @@ impl Connections {
             .http
             .serve_connection_with_upgrades(TokioIo::new(io), service);
         let mut served = pin!(served);
-        let start = Instant::now();
-        let begins_by = start + options.header_timeout;
-        let retires_at = options.connection_age_max.map(|max| start + max);
+        let retires_at = options.connection_age_max.map(|max| Instant::now() + max);
         let mut alarm = Alarm::default();
         let mut told = false;
         loop {
-            let first_request = (!begun.load(Ordering::Relaxed)).then_some(begins_by);
+            let first_request = (!begun.load(Ordering::Relaxed)).then_some(begin_by);
             let retirement = retires_at.filter(|_| !told);
             let due = first_request.into_iter().chain(retirement).min();
             tokio::select! {
                 ended = served.as_mut() => return ended,
                 () = alarm.ring(due) => {
                     let now = Instant::now();
-                    if now >= begins_by && !begun.load(Ordering::Relaxed) {
+                    if now >= begin_by && !begun.load(Ordering::Relaxed) {
                         return Err("no request came in time".into());
                     }
                     if retires_at.is_some_and(|at| at <= now) {

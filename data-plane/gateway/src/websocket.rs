@@ -45,6 +45,7 @@ use highwater_websocket::{
 };
 use hyper::ext::Protocol as ExtendedProtocol;
 use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
 
 use crate::{
     gateway::Door,
@@ -130,7 +131,8 @@ async fn open_mqtt(
     connection.go_on("mqtt", async move {
         let io = upgrade.await.map_err(std::io::Error::other)?;
         let io = stream::Stream::new(TokioIo::new(io));
-        mqtt::serve(door, io, page, draining).await
+        let begin_by = Instant::now() + door.options.header_timeout;
+        mqtt::serve(door, io, (page, begin_by), draining).await
     });
     accepted.response
 }

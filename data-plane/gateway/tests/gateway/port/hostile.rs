@@ -1,6 +1,6 @@
 //! Clients that are slow, greedy or broken.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use highwater_gateway::Options;
@@ -53,6 +53,39 @@ async fn a_client_that_does_not_say_what_it_wants_is_closed() {
         }
     })
     .await;
+}
+
+/// Nobody gets the time a second time by beginning late.
+#[tokio::test]
+async fn a_client_has_one_time_to_begin_however_it_divides_it() {
+    let options = Options {
+        header_timeout: Duration::from_secs(3),
+        ..Options::default()
+    };
+    let stage = Stage::with(1, options, None).await;
+    let beginnings = [
+        &b"G"[..],
+        b"GET / HTTP/1.1\r\nhost:",
+        PREFACE,
+        b"\x10",
+        b"\x10\x0d\0\x04M",
+    ];
+    let times = join_all(beginnings.map(async |beginning| {
+        let mut socket = TcpStream::connect(stage.address).await.unwrap();
+        let begun = Instant::now();
+        // The client's own slowness: most of its time.
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        socket.write_all(beginning).await.unwrap();
+        let _ = within(socket.read_to_end(&mut Vec::new())).await;
+        begun.elapsed()
+    }));
+    for (beginning, time) in beginnings.iter().zip(times.await) {
+        assert!(
+            time < Duration::from_millis(4_500),
+            "{}: {time:?}",
+            beginning.escape_ascii()
+        );
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,12 @@
 //! TLS, with the protocol chosen by ALPN.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::{Bytes, BytesMut};
+use highwater_gateway::Options;
 use highwater_mqtt::{Packet, Version};
 use http_body_util::{BodyExt, Empty};
 use hyper::{Request, StatusCode, client::conn};
@@ -23,6 +27,10 @@ use crate::{
 
 /// A stage with a certificate for `localhost`, and that certificate.
 async fn stage() -> (Stage, CertificateDer<'static>) {
+    stage_with(Options::default()).await
+}
+
+async fn stage_with(options: Options) -> (Stage, CertificateDer<'static>) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let certificate = made.cert.der().clone();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -33,7 +41,7 @@ async fn stage() -> (Stage, CertificateDer<'static>) {
         .with_no_client_auth()
         .with_single_cert(vec![certificate.clone()], key)
         .unwrap();
-    let stage = Stage::with(1, Default::default(), Some(Arc::new(config))).await;
+    let stage = Stage::with(1, options, Some(Arc::new(config))).await;
     (stage, certificate)
 }
 
@@ -147,4 +155,22 @@ async fn a_port_with_tls_answers_nothing_without_it() {
     let mut answer = Vec::new();
     let _ = within(socket.read_to_end(&mut answer)).await;
     assert!(!answer.starts_with(b"HTTP"));
+}
+
+#[tokio::test]
+async fn the_time_to_begin_is_one_with_that_of_the_handshake() {
+    let (stage, certificate) = stage_with(Options {
+        header_timeout: Duration::from_secs(3),
+        ..Options::default()
+    })
+    .await;
+    let mut socket = TcpStream::connect(stage.address).await.unwrap();
+    let begun = Instant::now();
+    // The client's own slowness: most of its time.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let name = ServerName::try_from("localhost").unwrap();
+    let handshake = connector(certificate, &[]).connect(name, &mut socket);
+    let mut stream = within(handshake).await.unwrap();
+    let _ = within(stream.read_to_end(&mut Vec::new())).await;
+    assert!(begun.elapsed() < Duration::from_millis(4_500));
 }
