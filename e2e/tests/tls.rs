@@ -141,3 +141,38 @@ async fn a_renewed_certificate_is_shown_without_a_restart() {
     let records = within_deadline("it is delivered", live.records(2)).await;
     assert_eq!(records.unwrap().len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn renewed_certificates_of_nodes_are_used_without_a_restart() {
+    let mut cluster = Cluster::start_with(Setup {
+        allowed_warnings: [
+            PEER_LOSS_WARNINGS,
+            // While some have another authority than others, or a certificate and no key to it yet.
+            &["turned a peer away", "the certificate in use stays"],
+        ]
+        .concat(),
+        ..setup()
+    })
+    .await;
+    cluster.stop(2).await;
+    // Of another authority, so that what is old on either side fits nothing that is new.
+    let renewed = Authority::generate();
+    let folder = cluster.folder().to_owned();
+    for id in 1..=cluster.size() {
+        renewed.issue(&folder, &format!("peer-{id}"));
+    }
+    std::fs::write(folder.join("ca.pem"), renewed.pem()).unwrap();
+    // What the two others have open goes on, and this one has nothing but what is new.
+    cluster.client(0).publish("a", "p#0").await.unwrap();
+    cluster.restart(2).await;
+    cluster.client(2).publish("a", "p#1").await.unwrap();
+    assert_eq!(cluster.read_everywhere("a").await.len(), 2);
+    eventually("each node has a connection to each other", async || {
+        let mut texts = Vec::new();
+        for node in 0..cluster.size() {
+            texts.push(cluster.get(node, "/readyz?verbose").await.unwrap());
+        }
+        texts.iter().all(|text| !text.contains("no connection"))
+    })
+    .await;
+}

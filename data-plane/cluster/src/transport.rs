@@ -5,6 +5,7 @@ use std::{future::Future, io, pin::Pin, sync::Arc};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    sync::watch,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector, rustls::pki_types::ServerName};
 
@@ -35,16 +36,21 @@ pub struct PeerTls {
     pub acceptor: TlsAcceptor,
 }
 
-/// TCP, with TLS when configured.
+/// TCP, with TLS when configured: each connection with the newest certificates when it begins.
 pub struct TcpTransport {
     listener: TcpListener,
-    tls: Option<PeerTls>,
+    tls: Option<watch::Receiver<PeerTls>>,
 }
 
 impl TcpTransport {
     /// Takes connections from the listener.
-    pub fn new(listener: TcpListener, tls: Option<PeerTls>) -> Arc<TcpTransport> {
+    pub fn new(listener: TcpListener, tls: Option<watch::Receiver<PeerTls>>) -> Arc<TcpTransport> {
         Arc::new(TcpTransport { listener, tls })
+    }
+
+    /// The certificates for a connection that begins now.
+    fn newest(&self) -> Option<PeerTls> {
+        self.tls.as_ref().map(|tls| tls.borrow().clone())
     }
 }
 
@@ -53,7 +59,7 @@ impl Transport for TcpTransport {
         Box::pin(async move {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
-            let Some(tls) = &self.tls else {
+            let Some(tls) = self.newest() else {
                 return Ok(Box::new(stream) as BoxIo);
             };
             let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
@@ -69,7 +75,7 @@ impl Transport for TcpTransport {
     fn accept(&self) -> BoxFuture<'_, io::Result<BoxFuture<'static, io::Result<BoxIo>>>> {
         Box::pin(async move {
             let (stream, _) = self.listener.accept().await?;
-            let acceptor = self.tls.as_ref().map(|tls| tls.acceptor.clone());
+            let acceptor = self.newest().map(|tls| tls.acceptor);
             Ok(Box::pin(async move {
                 stream.set_nodelay(true)?;
                 match acceptor {

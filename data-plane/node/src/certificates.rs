@@ -1,13 +1,11 @@
-//! The certificates of a door for clients: read again when their files change, so that a renewed one needs no
-//! restart.
+//! The certificates of a door, for clients or for other nodes: read again when their files change, so that a
+//! renewed one needs no restart.
 //!
 //! Connections keep what they were opened with. Files that cannot be used, such as a certificate whose key has
 //! not been written yet, change nothing: what was read last stays in use, and is said in the log.
 
-use std::{convert::Infallible, fs, sync::Arc, time::Duration};
+use std::{convert::Infallible, fs, time::Duration};
 
-use highwater_gateway::{ALPN_PROTOCOLS, Tls};
-use rustls::ServerConfig;
 use tokio::{sync::watch, time::sleep};
 use tracing::{error, info};
 
@@ -16,33 +14,39 @@ use crate::tls::{TlsError, TlsFiles};
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The files of one door, and what was last read of them.
-pub struct Certificates {
+/// The files of one door, and what it has made of them last.
+pub struct Certificates<T> {
     door: &'static str,
     files: TlsFiles,
+    make: fn(&TlsFiles) -> Result<T, TlsError>,
     /// Of all files, as they were looked at last.
     contents: Vec<Vec<u8>>,
-    newest: watch::Sender<Arc<ServerConfig>>,
+    newest: watch::Sender<T>,
 }
 
-impl Certificates {
-    /// Reads the files for the first time.
+impl<T> Certificates<T> {
+    /// Reads the files for the first time, to make settings of TLS from them.
     ///
     /// # Errors
     /// [`TlsError`] when one is missing or wrong.
-    pub fn read(door: &'static str, files: TlsFiles) -> Result<Certificates, TlsError> {
+    pub fn read(
+        door: &'static str,
+        files: TlsFiles,
+        make: fn(&TlsFiles) -> Result<T, TlsError>,
+    ) -> Result<Certificates<T>, TlsError> {
         let contents = contents(&files);
-        let config = files.server(&ALPN_PROTOCOLS)?;
+        let settings = make(&files)?;
         Ok(Certificates {
             door,
             files,
+            make,
             contents,
-            newest: watch::Sender::new(Arc::new(config)),
+            newest: watch::Sender::new(settings),
         })
     }
 
     /// What is in use for new connections.
-    pub fn newest(&self) -> Tls {
+    pub fn newest(&self) -> watch::Receiver<T> {
         self.newest.subscribe()
     }
 
@@ -55,9 +59,9 @@ impl Certificates {
                 continue;
             }
             self.contents = contents;
-            match self.files.server(&ALPN_PROTOCOLS) {
-                Ok(config) => {
-                    self.newest.send_replace(Arc::new(config));
+            match (self.make)(&self.files) {
+                Ok(settings) => {
+                    self.newest.send_replace(settings);
                     info!(door = self.door, "the certificate was read again");
                 }
                 Err(error) => error!(door = self.door, %error, "the certificate in use stays"),

@@ -14,11 +14,11 @@ use highwater_cluster::{
     Blocking, Cluster, ClusterConfig, PeerAddress, PeerTls, RetentionOf, Sizes, StartError,
     TcpTransport, data_paths,
 };
-use highwater_gateway::{Gateway, Options, Peers, Tls};
+use highwater_gateway::{ALPN_PROTOCOLS, Gateway, Options, Peers, Tls};
 use highwater_proto::limits;
 use highwater_storage::{disk::real::RealDisk, kv::rocks::RocksKv};
 use prometheus_client::registry::Registry;
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{net::TcpListener, sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -32,6 +32,7 @@ use crate::{
     shutdown::{self, Step},
     tasks::Tasks,
     telemetry,
+    tls::{TlsError, TlsFiles},
 };
 
 /// How often the catalogue's file is looked at: a revoked key is refused within a second.
@@ -85,8 +86,8 @@ impl Node {
         };
 
         let late_broker = Arc::new(OnceLock::new());
-        let cluster_config =
-            cluster_config(&config, peer_listener, retention(late_broker.clone())).await?;
+        let retention = retention(late_broker.clone());
+        let cluster_config = cluster_config(&config, peer_listener, retention, &tasks).await?;
         let cluster = Cluster::start(cluster_config).await;
         let cluster = cluster.map_err(|error| match error {
             StartError::Claim(_) => {
@@ -220,16 +221,33 @@ async fn listen_to_clients(
     door: &Door,
     tasks: &Tasks,
 ) -> anyhow::Result<Listener> {
-    let tls = match &door.tls {
-        None => None,
-        Some(files) => {
-            let mut certificates = Certificates::read(name, files.clone())?;
-            let newest = certificates.newest();
-            tasks.spawn("certificates", async move { certificates.watch().await });
-            Some(newest)
-        }
-    };
+    let make = |files: &TlsFiles| files.server(&ALPN_PROTOCOLS).map(Arc::new);
+    let tls = certificates(name, door, make, tasks)?;
     Ok((listen(name, door).await?, tls))
+}
+
+/// What a door makes of its certificates, as they are at any time; nothing of one without.
+fn certificates<T: Send + Sync + 'static>(
+    name: &'static str,
+    door: &Door,
+    make: fn(&TlsFiles) -> Result<T, TlsError>,
+    tasks: &Tasks,
+) -> Result<Option<watch::Receiver<T>>, TlsError> {
+    let Some(files) = &door.tls else {
+        return Ok(None);
+    };
+    let mut certificates = Certificates::read(name, files.clone(), make)?;
+    let newest = certificates.newest();
+    tasks.spawn("certificates", async move { certificates.watch().await });
+    Ok(Some(newest))
+}
+
+/// How a node proves itself to the others, whoever opens the connection.
+fn peer_tls(files: &TlsFiles) -> Result<PeerTls, TlsError> {
+    Ok(PeerTls {
+        connector: Arc::new(files.client()?).into(),
+        acceptor: Arc::new(files.server(&[])?).into(),
+    })
 }
 
 /// Sees to the MQTT sessions of the whole cluster together with the other nodes.
@@ -267,14 +285,9 @@ async fn cluster_config(
     config: &Config,
     listener: TcpListener,
     retention: RetentionOf,
+    tasks: &Tasks,
 ) -> anyhow::Result<ClusterConfig> {
-    let tls = match &config.peer.tls {
-        None => None,
-        Some(files) => Some(PeerTls {
-            connector: Arc::new(files.client()?).into(),
-            acceptor: Arc::new(files.server(&[])?).into(),
-        }),
-    };
+    let tls = certificates("peer", &config.peer, peer_tls, tasks)?;
     let (log, store) = data_paths(&config.data_dir);
     let parent = config.data_dir.parent().map(Path::to_owned);
     let open = move || {
