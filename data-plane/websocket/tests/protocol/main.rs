@@ -1,6 +1,7 @@
 //! The wire against its specifications, section by section, and against the case groups of the
 //! Autobahn test suite.
 
+mod any_input;
 mod closing;
 mod compression;
 mod control;

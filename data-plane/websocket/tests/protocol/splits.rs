@@ -24,7 +24,7 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Frames as a client sends them, and some that it should not.
-fn any_frame() -> impl Strategy<Value = Vec<u8>> {
+pub fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     let usual = prop::sample::select(vec![
         FIN | TEXT,
         FIN | BINARY,
