@@ -10,12 +10,13 @@ export CXX := ccache c++
 export CC := ccache cc
 endif
 
-.PHONY: help setup build run test sim interop bench lint clean
+.PHONY: help setup build run test sim differential interop bench lint clean
 
 help:
 	@echo "make run    install what is missing, build, and start a cluster of $(NODES) nodes here"
 	@echo "make test   install what is missing, build, and run all tests, the simulation too"
 	@echo "make sim    the simulation alone: that it repeats itself, and 200 seeds"
+	@echo "make differential  the MQTT codec beside another one"
 	@echo "make interop  other people's clients at a cluster: what they need goes into the target folder"
 	@echo "make bench  build, and run the benchmark beside its rivals; ARGS='--quick --only idle' and the like"
 	@echo "make lint   formatting and lints, as CI checks them"
@@ -34,6 +35,7 @@ run: build
 test: setup
 	$(CARGO) test --workspace --locked
 	@$(MAKE) --no-print-directory interop
+	@$(MAKE) --no-print-directory differential
 	@$(MAKE) --no-print-directory sim
 
 # All of the workspace, so that nothing is built with other features than before.
@@ -46,6 +48,11 @@ SIM = cd e2e/sim && CARGO_TARGET_DIR="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/sim
 
 sim:
 	$(SIM) test --release --locked
+
+# A workspace of its own, too: the other codec's server brings many packages along.
+differential:
+	cd data-plane/mqtt/differential && \
+		CARGO_TARGET_DIR="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/differential" $(CARGO) test --locked
 
 # All binaries at once, with the features they have in every other build of the workspace.
 bench: setup
