@@ -1,5 +1,6 @@
 //! `/v1/ws`, as clients of another library see it.
 
+mod compression;
 mod handshake;
 mod lifetime;
 mod over_http2;

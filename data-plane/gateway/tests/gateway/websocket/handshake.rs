@@ -1,5 +1,9 @@
 //! How a connection is opened, and who may.
 
+use std::{collections::BTreeSet, time::Duration};
+
+use highwater_gateway::Options;
+use highwater_proto::limits::{SOCKET_MESSAGE_BYTES_MAX, SOCKET_SUBSCRIPTIONS_MAX};
 use http::StatusCode;
 use reqwest::Method;
 use serde_json::json;
@@ -97,4 +101,34 @@ async fn whoever_says_nothing_else_first_is_sent_away() {
     let mut peer = Peer::with(request(&stage)).await;
     peer.send_text(&"x".repeat(20_000)).await;
     assert_eq!(peer.closed().await, 1009);
+}
+
+#[tokio::test]
+async fn a_client_is_told_what_it_may_send_and_how_often_it_hears_of_the_server() {
+    let options = Options {
+        heartbeat_interval: Duration::from_secs(7),
+        ..Options::default()
+    };
+    let stage = Stage::with(1, options, None).await;
+    let mut names = BTreeSet::new();
+    for _ in 0..2 {
+        let (socket, _) = within(connect_async(with_key(&stage, &stage.key)))
+            .await
+            .unwrap();
+        let hello = Peer(socket).next().await;
+        let limits = json!({
+            "message_bytes": SOCKET_MESSAGE_BYTES_MAX, "subscriptions": SOCKET_SUBSCRIPTIONS_MAX,
+        });
+        assert_eq!(
+            (&hello["heartbeat_ms"], &hello["limits"]),
+            (&json!(7_000), &limits)
+        );
+        names.insert(hello["connection"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(names.len(), 2, "each connection has a name of its own");
+    // What nobody has configured is what the contract says.
+    assert_eq!(
+        Options::default().heartbeat_interval,
+        Duration::from_secs(15)
+    );
 }

@@ -51,6 +51,16 @@ async fn a_frame_without_a_mask_ends_the_connection() {
 }
 
 #[tokio::test]
+async fn text_that_is_not_utf_8_ends_the_connection() {
+    let stage = Stage::open().await;
+    let mut peer = Peer::open(&stage).await;
+    // Masked with zeros: a quotation mark, and a byte that begins nothing.
+    let frame = [0x81, 0x82, 0, 0, 0, 0, b'"', 0xFF];
+    within(peer.0.get_mut().write_all(&frame)).await.unwrap();
+    assert_eq!(peer.closed().await, 1007);
+}
+
+#[tokio::test]
 async fn a_connection_ends_with_its_credential() {
     let stage = Stage::open().await;
     let mut peer = Peer::open(&stage).await;

@@ -1,10 +1,14 @@
 //! What is said on an open connection.
 
 use futures_util::{SinkExt, StreamExt};
+use highwater_broker::Refusal;
 use highwater_gateway::Options;
-use highwater_proto::client::{
-    Message as Payload, PublishRequest, SocketRequest, SocketResponse,
-    socket_request::Request as Kind, socket_response::Response, subscribe_request::Start,
+use highwater_proto::{
+    ErrorCode,
+    client::{
+        Message as Payload, PublishRequest, SocketRequest, SocketResponse,
+        socket_request::Request as Kind, socket_response::Response, subscribe_request::Start,
+    },
 };
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -99,6 +103,31 @@ async fn many_publishes_are_under_way_at_once_and_many_subscriptions_open() {
     delivered.sort_unstable();
     assert!(published.iter().copied().eq(0..20));
     assert_eq!(delivered, published);
+}
+
+#[tokio::test]
+async fn a_publish_to_a_full_shard_is_refused_with_the_time_to_wait() {
+    let stage = Stage::open().await;
+    let mut peer = Peer::open(&stage).await;
+    let refusal = Refusal::new(ErrorCode::Overloaded, "the queue is full").retry_after_ms(1_500);
+    stage.shards[0].refuse(Some(refusal));
+    let publish = json!({"type": "publish", "id": "p", "topic": "a", "data": "x"});
+    let error = peer.ask(publish.clone()).await;
+    assert_eq!(
+        (&error["type"], &error["id"], &error["code"]),
+        (&json!("error"), &json!("p"), &json!("overloaded"))
+    );
+    assert_eq!(
+        (
+            &error["retry_after_ms"],
+            &error["retryable"],
+            &error["has_no_side_effects"]
+        ),
+        (&json!(1_500), &json!(true), &json!(true))
+    );
+    // Nothing of it was written, and the connection goes on.
+    stage.shards[0].refuse(None);
+    assert_eq!(peer.ask(publish).await["offset"], 0);
 }
 
 #[tokio::test]
