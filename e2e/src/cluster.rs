@@ -28,7 +28,7 @@ mod ports;
 use files::KEY_SECRET;
 
 pub use certificates::Authority;
-pub use files::{CLUSTER_SECRET, Policy, Setup};
+pub use files::{CLUSTER_SECRET, MqttPorts, Policy, Setup};
 pub use ports::take as free_port;
 
 /// What nodes warn of when another one is lost or stops, besides what they always may.
@@ -77,6 +77,7 @@ pub struct Cluster {
 /// One node: its place on disk and in the network, and its process while it runs.
 struct Node {
     client: String,
+    mqtt: Option<MqttPorts>,
     config: PathBuf,
     data: PathBuf,
     log: PathBuf,
@@ -162,6 +163,15 @@ impl Cluster {
     /// A node's address for clients.
     pub fn address(&self, node: usize) -> &str {
         &self.nodes[node].client
+    }
+
+    /// A node's addresses for clients of MQTT. The setup must have asked for them.
+    ///
+    /// # Panics
+    /// When it did not.
+    pub fn mqtt_ports(&self, node: usize) -> &MqttPorts {
+        let ports = self.nodes[node].mqtt.as_ref();
+        ports.expect("a setup with ports for MQTT")
     }
 
     /// A node's address of some HTTP path.

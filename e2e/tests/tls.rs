@@ -6,7 +6,9 @@ use highwater_e2e::{
     cluster::{Authority, PEER_LOSS_WARNINGS, Setup},
     condition::within_deadline,
     eventually,
+    mqtt::{self, Mqtt},
 };
+use highwater_mqtt::{Qos, Version};
 
 fn setup() -> Setup {
     Setup {
@@ -65,6 +67,33 @@ async fn the_door_for_clients_speaks_nothing_but_tls_and_its_own_certificate() {
     let misled = misled.publish("a", "x").await;
     assert!(misled.is_err(), "{misled:?}");
     cluster.client(0).publish("a", "x").await.unwrap();
+}
+
+/// Whatever the port, all protocols are spoken on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mqtt_has_ports_of_its_own_with_tls_and_without() {
+    let cluster = Cluster::start_with(Setup {
+        nodes: 1,
+        mqtt_ports: true,
+        ..setup()
+    })
+    .await;
+    let ports = cluster.mqtt_ports(0);
+    let connect = || mqtt::connect(Version::V3_1_1, "", cluster.key());
+    let mut client = Mqtt::open(&ports.plain, connect()).await.unwrap();
+    client
+        .subscribe(&[("a", Qos::AtLeastOnce)], None)
+        .await
+        .unwrap();
+
+    // The other has the certificate of the door for clients, and no answer for who does not speak TLS.
+    assert!(Mqtt::open(&ports.tls, connect()).await.is_err());
+    let url = format!("https://{}/v1/messages/a", ports.tls);
+    let publish = cluster.http().post(url).bearer_auth(cluster.key());
+    let published = publish.body("p#0").send().await.unwrap();
+    assert_eq!(published.status(), 201);
+    let message = within_deadline("it is delivered", client.message()).await;
+    assert_eq!(message.unwrap().payload, "p#0");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -25,6 +25,8 @@ pub struct Setup {
     pub otlp_endpoint: Option<String>,
     /// Whether clients and nodes speak TLS, the nodes proving themselves to each other.
     pub tls: bool,
+    /// Whether clients of MQTT have ports of their own, one of them with TLS: needs `tls`.
+    pub mqtt_ports: bool,
     /// What is logged.
     pub log_level: &'static str,
     /// Texts that may be in a warning.
@@ -42,10 +44,20 @@ impl Default for Setup {
             faults: false,
             otlp_endpoint: None,
             tls: false,
+            mqtt_ports: false,
             log_level: "info",
             allowed_warnings: Vec::new(),
         }
     }
+}
+
+/// Addresses of a node that are meant for clients of MQTT.
+#[derive(Debug, Clone)]
+pub struct MqttPorts {
+    /// Without TLS.
+    pub plain: String,
+    /// With TLS.
+    pub tls: String,
 }
 
 /// How the topics of a filter are kept.
@@ -176,6 +188,14 @@ fn write_node(folder: &Path, setup: &Setup, index: usize, peers: &[u16]) -> Node
         false => String::new(),
     };
     let client_tls = tls("client", "");
+    let mqtt = setup.mqtt_ports.then(|| MqttPorts {
+        plain: format!("127.0.0.1:{}", ports::take()),
+        tls: format!("127.0.0.1:{}", ports::take()),
+    });
+    let mqtt_doors = mqtt.as_ref().map_or(String::new(), |ports| {
+        let (plain, sealed) = (&ports.plain, &ports.tls);
+        format!("[mqtt]\nlisten = \"{plain}\"\n\n[mqtts]\nlisten = \"{sealed}\"\n{client_tls}")
+    });
     let peer_tls = tls("peer", "tls_ca = \"ca.pem\"\n");
     let log_level = setup.log_level;
     let config = format!(
@@ -188,6 +208,7 @@ shards = {shards}
 [client]
 listen = "{client}"
 {client_tls}
+{mqtt_doors}
 [peer]
 listen = "127.0.0.1:{peer}"
 {peer_tls}
@@ -202,6 +223,7 @@ level = "{log_level}"
     fs::write(&path, config).expect("the configuration is written");
     Node {
         client,
+        mqtt,
         config: path,
         data: folder.join(format!("data-{id}")),
         log: folder.join(format!("node-{id}.log")),
