@@ -188,6 +188,8 @@ pub const MQTT_HELD_PACKETS_MAX: usize = 2_048;
 pub const MQTT_USES_MAX: usize = 1_024;
 /// How much later than it was made the progress of an MQTT session is written, in milliseconds.
 pub const MQTT_SESSION_LAG_MS_MAX: u64 = 2_000;
+/// Gaps that one MQTT message tells one by one; more are told as one that has all of them in it.
+pub const MQTT_GAPS_MAX: usize = 16;
 /// Records that are read for one MQTT subscription at once.
 pub const MQTT_DELIVERY_RECORDS_MAX: usize = 256;
 /// Bytes at which the same is closed.

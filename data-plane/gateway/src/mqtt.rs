@@ -75,33 +75,39 @@ pub(crate) const ALPN: &str = "mqtt";
 ///
 /// # Errors
 /// Those of the socket.
-pub(crate) async fn serve(
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async function holds room for its arguments twice"
+)]
+pub(crate) fn serve(
     door: Arc<Door>,
-    mut io: impl AsyncRead + AsyncWrite + Unpin,
+    mut io: impl AsyncRead + AsyncWrite + Unpin + Send,
     (page, begin_by): (Page, Instant),
     draining: CancellationToken,
-) -> io::Result<()> {
-    let welcomed = Box::pin(welcome(&door, &mut io, (page, begin_by))).await?;
-    let Some((mut client, registered, input)) = welcomed else {
-        return Ok(());
-    };
-    let taken_over = registered.taken_over();
-    let end = client.run(&mut io, input, (taken_over, &draining)).await;
-    let last_words = std::mem::take(&mut client.last_words);
-    // Before the connection is closed: whoever sees that has its session as it was left, and no will that it
-    // took back, even if this node is gone the next moment.
-    if let Err(refusal) = Box::pin(finish(client, end)).await {
-        tracing::debug!(%refusal, "a session is left to be settled");
-        let key = registered.key().clone();
-        // First: what has a connection is not settled.
-        drop(registered);
-        door.sessions.leave(key);
-    } else {
-        drop(registered);
+) -> impl Future<Output = io::Result<()>> + Send {
+    async move {
+        let welcomed = Box::pin(welcome(&door, &mut io, (page, begin_by))).await?;
+        let Some((mut client, registered, input)) = welcomed else {
+            return Ok(());
+        };
+        let taken_over = registered.taken_over();
+        let end = client.run(&mut io, input, (taken_over, &draining)).await;
+        let last_words = std::mem::take(&mut client.last_words);
+        // Before the connection is closed: whoever sees that has its session as it was left, and no will that it
+        // took back, even if this node is gone the next moment.
+        if let Err(refusal) = Box::pin(finish(client, end)).await {
+            tracing::debug!(%refusal, "a session is left to be settled");
+            let key = registered.key().clone();
+            // First: what has a connection is not settled.
+            drop(registered);
+            door.sessions.leave(key);
+        } else {
+            drop(registered);
+        }
+        // What a client that is gone makes of it is no error of ours.
+        let _ = timeout(CLOSE_TIMEOUT, close(&mut io, &last_words)).await;
+        Ok(())
     }
-    // What a client that is gone makes of it is no error of ours.
-    let _ = timeout(CLOSE_TIMEOUT, close(&mut io, &last_words)).await;
-    Ok(())
 }
 
 /// Says the last words and waits until the client has closed its side too: a socket that is closed while something
@@ -141,8 +147,10 @@ async fn welcome<'a>(
             Ok(Some((client, registered, (decoder, buf))))
         }
         Err(Turned(answer)) => {
-            io.write_all(&answer).await?;
-            io.shutdown().await?;
+            match answer.is_empty() {
+                true => io.shutdown().await?,
+                false => timeout(CLOSE_TIMEOUT, close(io, &answer)).await??,
+            }
             Ok(None)
         }
     }

@@ -57,14 +57,14 @@ pub struct Client {
     /// Messages of QoS 2 from the client whose identifiers are in use: whether they were answered.
     pub receiving: BTreeMap<PacketId, bool>,
     /// Those among them that were answered.
-    pub unreleased: usize,
+    pub unreleased: u32,
     pub aliases_in: BTreeMap<u16, Box<str>>,
     /// Messages that wait to be published, each with how it is answered.
     pub publishes: Vec<(Answer, PublishRequest)>,
     /// The bytes of their payloads.
     pub publish_bytes: usize,
     /// Messages with QoS 1 and 2 that were taken and not answered.
-    pub unanswered: usize,
+    pub unanswered: u32,
     /// Subscriptions to be opened, one packet at a time.
     pub wanted: Option<Wanted>,
     pub since: Instant,
@@ -127,7 +127,7 @@ impl Client {
             && self.out.has_room()
             && self.publishes.len() < usize::from(MQTT_RECEIVE_MAX)
             && self.publish_bytes < PUBLISH_BYTES_TOGETHER_MAX
-            && (self.is_told_receive_max() || self.unanswered < usize::from(MQTT_RECEIVE_MAX))
+            && (self.is_told_receive_max() || self.unanswered < u32::from(MQTT_RECEIVE_MAX))
             && self.saver.waiting() < MQTT_HELD_PACKETS_MAX
     }
 

@@ -539,6 +539,6 @@ async fn resume_one(
         retained_were_sent: stored.sent_retained,
         backlog: Default::default(),
         sent_before,
-        gap: None,
+        gaps: Vec::new(),
     })
 }

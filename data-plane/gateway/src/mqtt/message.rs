@@ -10,7 +10,7 @@
 //! | user property `hw-idempotency-key` | idempotency key, from the publisher only |
 //! | user property `traceparent` | W3C trace context |
 //! | user property `hw-cursor` | the record's cursor, to the subscriber only, if it takes so long a packet |
-//! | user property `hw-gap` | what the subscription has lost before this record, to the subscriber only |
+//! | user properties `hw-gap` | what the subscription has lost before this record, to the subscriber only |
 //!
 //! 3.1.1 has the payload, the QoS and the retain flag; what else a record has is left out for its clients.
 
@@ -234,7 +234,7 @@ pub struct Addressed<'a> {
     pub retain: bool,
     pub topic: TopicAs,
     pub subscription_id: Option<SubscriptionId>,
-    pub gap: Option<&'a Gap>,
+    pub gaps: &'a [Gap],
 }
 
 impl Record {
@@ -268,14 +268,14 @@ impl Record {
         packet_bytes_max: usize,
         out: &mut BytesMut,
     ) -> bool {
-        let gap = addressed.gap.and_then(gap_property);
+        let gaps: Vec<_> = addressed.gaps.iter().filter_map(gap_property).collect();
         let own = Own {
             delivery: addressed.delivery,
             retain: addressed.retain,
             topic: addressed.topic,
             message_expiry_s: self.expiry_s(now_ms),
             subscription_ids: addressed.subscription_id.as_slice(),
-            user_properties: gap.as_slice(),
+            user_properties: &gaps,
         };
         let mut template = Template::of_encoded(version, topic, self.properties, self.payload);
         let fits = |template: &Template| {

@@ -23,7 +23,7 @@ use highwater_mqtt::{
 use highwater_proto::{
     ErrorCode,
     ids::ShardId,
-    limits::{MQTT_DELIVERY_BYTES_MAX, MQTT_DELIVERY_RECORDS_MAX},
+    limits::{MQTT_DELIVERY_BYTES_MAX, MQTT_DELIVERY_RECORDS_MAX, MQTT_GAPS_MAX},
     names::TopicFilter,
 };
 
@@ -67,8 +67,8 @@ pub struct Subscription {
     pub backlog: Backlog,
     /// Everything before this was sent on an earlier connection.
     pub sent_before: Option<Cursor>,
-    /// What was lost and has not been told.
-    pub gap: Option<Box<Gap>>,
+    /// What was lost and has not been told, at most [`MQTT_GAPS_MAX`].
+    pub gaps: Vec<Gap>,
 }
 
 /// Records that were read and not sent.
@@ -247,9 +247,8 @@ impl Subscription {
                 window.forget_unsent(self.key, true);
             }
             Next::Records(mut delivery) => {
-                if let Some(gap) = delivery.gaps.pop() {
-                    self.gap = Some(Box::new(gap));
-                }
+                self.gaps.append(&mut delivery.gaps);
+                self.gaps = bounded(std::mem::take(&mut self.gaps));
                 self.backlog = Backlog {
                     slices: delivery.slices.into(),
                     cursors: delivery.cursors,
@@ -328,6 +327,20 @@ impl Subscription {
         self.sent_before = None;
         window.forget_unsent(self.key, false)
     }
+}
+
+/// The same gaps, or one that has all of them in it if they are too many to be told one by one.
+fn bounded(mut gaps: Vec<Gap>) -> Vec<Gap> {
+    if gaps.len() > MQTT_GAPS_MAX
+        && let Some(last) = gaps.pop()
+    {
+        gaps.truncate(1);
+        for first in &mut gaps {
+            first.topic = None;
+            first.first_available.clone_from(&last.first_available);
+        }
+    }
+    gaps
 }
 
 /// Messages that wait to be released, in order: what a client is told first when it is back.

@@ -86,7 +86,7 @@ impl Client {
             Wire::ExactlyOnce { id, .. } => !self.receiving.contains_key(&id),
         };
         let under_way = self.unanswered + self.unreleased;
-        is_another && self.is_told_receive_max() && under_way >= usize::from(MQTT_RECEIVE_MAX)
+        is_another && self.is_told_receive_max() && under_way >= u32::from(MQTT_RECEIVE_MAX)
     }
 
     /// Names one use of a packet identifier.

@@ -197,7 +197,7 @@ impl Client {
                 false => aliases_out.name(name.as_str()),
             },
             subscription_id: options.id,
-            gap: subscription.gap.as_deref(),
+            gaps: &subscription.gaps,
         };
         let (end, packet_bytes_max) = out.end();
         let before = end.len();
@@ -213,7 +213,7 @@ impl Client {
             subscription.ack(place);
             return true;
         }
-        subscription.gap = None;
+        subscription.gaps = Vec::new();
         if delivery.packet_id().is_none() {
             subscription.ack(place);
         }

@@ -95,7 +95,7 @@ impl Client {
                     retained_were_sent: false,
                     backlog: Default::default(),
                     sent_before: None,
-                    gap: None,
+                    gaps: Vec::new(),
                 });
             }
             // It was there when the packet came, and nothing was looked at since.

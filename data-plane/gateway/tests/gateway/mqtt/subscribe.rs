@@ -485,3 +485,33 @@ async fn what_is_lost_is_said_with_the_next_message() {
     assert_eq!(payload(&fourth), "4");
     assert_eq!(user_property(&fourth, "hw-gap"), None);
 }
+
+#[tokio::test]
+async fn everything_a_filter_has_lost_is_said() {
+    // One by one, or in one that has all of them in it.
+    for (topics, told) in [(3, 3), (20, 1)] {
+        let stage = Stage::open().await;
+        for number in 0..topics {
+            let name = format!("lost/{number}");
+            stage.publish(&name, "x").await;
+            let topic = TopicName::try_from(name.as_str()).unwrap();
+            stage.shards[0].trim(stage.project.id, &topic, 1);
+        }
+        stage.publish("kept", "y").await;
+        let mut peer = Peer::open(&stage, Version::V5).await;
+        peer.subscribe(vec![subscription("$from/earliest/#", Qos::AtLeastOnce)])
+            .await;
+        let message = peer.receive().await;
+        assert_eq!(payload(&message), "y");
+        let said = message.properties.user_properties.iter();
+        let gaps: Vec<Value> = said
+            .filter(|(name, _)| name.as_str() == "hw-gap")
+            .map(|(_, gap)| serde_json::from_str(gap.as_str()).unwrap())
+            .collect();
+        assert_eq!(gaps.len(), told, "{gaps:?}");
+        let named = gaps.iter().filter(|gap| gap["topic"].is_string()).count();
+        assert_eq!(named, if told == topics { topics } else { 0 });
+        let ends = (&gaps[0]["requested"], &gaps[told - 1]["first_available"]);
+        assert_ne!(ends.0, ends.1);
+    }
+}
