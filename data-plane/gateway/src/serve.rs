@@ -9,7 +9,7 @@ use std::{
     fmt::Display,
     io,
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -23,21 +23,25 @@ use highwater_proto::limits::{
     HEADER_BYTES_MAX, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_RESETS_MAX, HTTP2_SEND_BUFFER_BYTES_MAX,
     HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX,
 };
-use hyper::{Request, body::Incoming, service::service_fn};
+use hyper::{
+    Request, Response,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
 use rustls::ServerConfig;
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, timeout, timeout_at},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tower::Service;
+use tower::Service as _;
 
 use crate::{
     alarm::Alarm,
@@ -128,7 +132,8 @@ impl Port {
         let draining = CancellationToken::new();
         let connections = Connections {
             tls: self.tls,
-            http: builder(&tasks, &self.door),
+            http1: http1(&self.door),
+            http: any_http(&tasks, &self.door),
             tasks: tasks.clone(),
             router: self.router,
             door: self.door,
@@ -178,7 +183,18 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn builder(tasks: &Tasks, door: &Door) -> auto::Builder<Tasks> {
+fn http1(door: &Door) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(door.options.header_timeout)
+        .max_header_size(HEADER_BYTES_MAX)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .keep_alive(true);
+    builder
+}
+
+fn any_http(tasks: &Tasks, door: &Door) -> auto::Builder<Tasks> {
     let options = &door.options;
     let mut builder = auto::Builder::new(tasks.clone());
     builder
@@ -211,6 +227,7 @@ struct Connections {
     door: Arc<Door>,
     router: Cors,
     tls: Option<Tls>,
+    http1: http1::Builder,
     http: auto::Builder<Tasks>,
     tasks: Tasks,
     draining: CancellationToken,
@@ -235,70 +252,90 @@ impl Connections {
         socket.set_nodelay(true)?;
         // One time for all that a connection begins with, so that no part of it gives it another.
         let begin_by = Instant::now() + self.door.options.header_timeout;
-        let io = match &self.tls {
-            None => Io::Plain(socket),
+        let mut io = match &self.tls {
+            None => Io::from(socket),
             Some(tls) => {
                 let newest = tls.borrow().clone();
                 let handshake = TlsAcceptor::from(newest).accept(socket);
-                let stream = timeout_at(begin_by, handshake).await??;
-                Io::Tls(Box::new(stream))
+                Io::from(timeout_at(begin_by, handshake).await??)
             }
         };
-        // One byte of room: what follows it is read without a copy.
-        let mut io = BufReader::with_capacity(1, io);
-        let first = timeout_at(begin_by, io.fill_buf()).await??;
-        match first {
-            [] => {}
+        match timeout_at(begin_by, io.first()).await?? {
+            None => {}
             // Clients of MQTT need not name it in the handshake of TLS, and many do not.
-            [first, ..] if mqtt::begins_with(*first) => {
+            Some(first) if mqtt::begins_with(first) => {
                 let draining = connection.draining.clone();
                 let client = (Page::default(), begin_by);
                 let served = mqtt::serve(self.door.clone(), io, client, draining);
                 connection.go_on("mqtt", served);
             }
-            _ => {
-                let served = self.serve_http(io, connection.clone(), begin_by);
+            // As the preface of HTTP/2 does (RFC 9113, section 3.4), and POST.
+            Some(b'P') => {
+                let served = self.serve_http(io, connection.clone(), begin_by, Version::Any);
+                connection.go_on("http", served);
+            }
+            // It needs room for one version alone.
+            Some(_) => {
+                let served = self.serve_http(io, connection.clone(), begin_by, Version::Http1);
                 connection.go_on("http", served);
             }
         }
         Ok(())
     }
 
-    /// Serves requests until the connection ends, is too slow to begin, or has to go.
+    /// Serves requests of HTTP/1.1, or of whichever version the preface says.
     async fn serve_http(
         self: Arc<Self>,
-        io: BufReader<Io>,
+        io: Io,
         connection: Connection,
         begin_by: Instant,
+        version: Version,
     ) -> Result<(), BoxError> {
-        let options = &self.door.options;
-        let begun = AtomicBool::new(false);
-        let begun = Arc::new(begun);
+        let has_begun = Arc::new(AtomicBool::new(false));
         let service = service_fn({
-            let (begun, connection) = (begun.clone(), connection.clone());
+            let (has_begun, connection) = (has_begun.clone(), connection.clone());
             let router = self.router.clone();
             move |mut request: Request<Incoming>| {
-                begun.store(true, Ordering::Relaxed);
+                has_begun.store(true, Ordering::Relaxed);
                 request.extensions_mut().insert(connection.clone());
                 router.clone().call(request.map(Body::new))
             }
         });
-        let served = self
-            .http
-            .serve_connection_with_upgrades(TokioIo::new(io), service);
-        let mut served = pin!(served);
-        let retires_at = options.connection_age_max.map(|max| Instant::now() + max);
+        let io = TokioIo::new(io);
+        let begin = (&*has_begun, begin_by);
+        match version {
+            Version::Http1 => {
+                let served = self.http1.serve_connection(io, service).with_upgrades();
+                self.finish(pin!(served), &connection, begin).await
+            }
+            Version::Any => {
+                // In memory of its own: it takes twice as much, and most have the other.
+                let mut served = Box::pin(self.http.serve_connection_with_upgrades(io, service));
+                self.finish(served.as_mut(), &connection, begin).await
+            }
+        }
+    }
+
+    /// Serves until the connection ends, is too slow to begin, or has to go.
+    async fn finish<E: Into<BoxError>>(
+        &self,
+        mut served: Pin<&mut impl Served<Output = Result<(), E>>>,
+        connection: &Connection,
+        (has_begun, begin_by): (&AtomicBool, Instant),
+    ) -> Result<(), BoxError> {
+        let age_max = self.door.options.connection_age_max;
+        let retires_at = age_max.map(|max| Instant::now() + max);
         let mut alarm = Alarm::default();
         let mut told = false;
         loop {
-            let first_request = (!begun.load(Ordering::Relaxed)).then_some(begin_by);
+            let first_request = (!has_begun.load(Ordering::Relaxed)).then_some(begin_by);
             let retirement = retires_at.filter(|_| !told);
             let due = first_request.into_iter().chain(retirement).min();
             tokio::select! {
-                ended = served.as_mut() => return ended,
+                ended = served.as_mut() => return ended.map_err(Into::into),
                 () = alarm.ring(due) => {
                     let now = Instant::now();
-                    if now >= begin_by && !begun.load(Ordering::Relaxed) {
+                    if now >= begin_by && !has_begun.load(Ordering::Relaxed) {
                         return Err("no request came in time".into());
                     }
                     if retires_at.is_some_and(|at| at <= now) {
@@ -307,9 +344,49 @@ impl Connections {
                 }
                 () = connection.draining.cancelled(), if !told => {
                     told = true;
-                    served.as_mut().graceful_shutdown();
+                    served.as_mut().tell_to_finish();
                 }
             }
         }
+    }
+}
+
+/// What a connection may speak beside MQTT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    Http1,
+    /// HTTP/2 as well.
+    Any,
+}
+
+/// A connection of hyper's, of either kind.
+trait Served: Future {
+    /// Takes no more requests, and ends when those it has are answered.
+    fn tell_to_finish(self: Pin<&mut Self>);
+}
+
+impl<S, B> Served for http1::UpgradeableConnection<TokioIo<Io>, S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+    B: http_body::Body + 'static,
+    B::Error: Into<BoxError>,
+{
+    fn tell_to_finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S, B> Served for auto::UpgradeableConnection<'_, TokioIo<Io>, S, Tasks>
+where
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    fn tell_to_finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
     }
 }

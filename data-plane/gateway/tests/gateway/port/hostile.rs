@@ -115,12 +115,14 @@ async fn a_body_that_does_not_come_is_a_timeout() {
 #[tokio::test]
 async fn headers_that_are_too_long_are_431() {
     let stage = Stage::open().await;
-    let head = format!(
-        "GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n",
-        "y".repeat(40_000)
-    );
-    let answer = String::from_utf8(until_closed(&stage, head.as_bytes()).await).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    for method in ["GET", "POST"] {
+        let head = format!(
+            "{method} / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n",
+            "y".repeat(40_000)
+        );
+        let answer = String::from_utf8(until_closed(&stage, head.as_bytes()).await).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    }
 }
 
 #[tokio::test]
