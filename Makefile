@@ -56,6 +56,7 @@ differential:
 
 # All binaries at once, with the features they have in every other build of the workspace.
 bench: setup
+	@scripts/setup rivals
 	$(CARGO) build --release --locked --workspace --bins
 	@target="$${CARGO_TARGET_DIR:-target}/release"; HIGHWATER_BIN="$$target/highwater" exec "$$target/bench" $(ARGS)
 
