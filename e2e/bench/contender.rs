@@ -12,10 +12,14 @@ use highwater_e2e::{Cluster, binary, cluster::Setup, process::Pid};
 use crate::{Scale, measure::Measured, measure::measure, progress};
 
 mod bound;
+mod mosquitto;
 mod nats;
+mod nats_client;
 
 pub use bound::Bound;
+pub use mosquitto::Mosquitto;
 pub use nats::Nats;
+pub use nats_client::NatsClient;
 
 /// The shape of a load.
 #[derive(Debug, Clone, Copy)]

@@ -15,10 +15,13 @@ use anyhow::Result;
 use clap::Parser;
 
 mod contender;
+mod crowd;
+mod descriptors;
 mod disk;
 mod door;
 mod measure;
 mod row;
+mod service;
 mod workloads;
 
 use row::Row;
@@ -59,6 +62,7 @@ pub struct Scale {
 #[expect(clippy::print_stdout, reason = "the table is the result")]
 async fn main() -> Result<()> {
     let args = Args::parse();
+    descriptors::raise()?;
     let scale = Scale {
         seconds: if args.quick { 1.5 } else { 5.0 },
         rounds: if args.quick { 1 } else { 3 },

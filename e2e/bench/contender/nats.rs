@@ -18,6 +18,8 @@ pub struct Nats {
     pub syncs_always: bool,
     servers: Vec<Child>,
     ports: Vec<String>,
+    web_socket_ports: Vec<String>,
+    mqtt_ports: Vec<String>,
     _folder: TempDir,
 }
 
@@ -46,14 +48,17 @@ impl Nats {
     pub fn start(syncs_always: bool) -> Result<Nats> {
         let program = PROGRAM.as_ref().map_err(|error| anyhow!("{error}"))?;
         let folder = tempfile::tempdir()?;
-        let ports: Vec<String> = (0..3).map(|_| free_port().to_string()).collect();
-        let peers: Vec<String> = (0..3).map(|_| free_port().to_string()).collect();
+        let free_ports = || -> Vec<String> { (0..3).map(|_| free_port().to_string()).collect() };
+        let (ports, peers) = (free_ports(), free_ports());
+        let (web_socket_ports, mqtt_ports) = (free_ports(), free_ports());
         let mut servers = Vec::new();
-        for (index, (port, peer)) in ports.iter().zip(&peers).enumerate() {
+        for index in 0..3 {
             let mut command = Command::new(program);
             command
                 .args(["nats-server", "--name", &format!("n{index}")])
-                .args(["--port", port, "--cluster-port", peer])
+                .args(["--port", &ports[index], "--cluster-port", &peers[index]])
+                .args(["--websocket-port", &web_socket_ports[index]])
+                .args(["--mqtt-port", &mqtt_ports[index]])
                 .args(["--routes", &peers.join(",")])
                 .args([&format!("--sync-always={syncs_always}"), "--dir"])
                 .arg(folder.path().join(index.to_string()))
@@ -65,6 +70,8 @@ impl Nats {
             syncs_always,
             servers,
             ports,
+            web_socket_ports,
+            mqtt_ports,
             _folder: folder,
         })
     }
@@ -74,19 +81,39 @@ impl Nats {
         self.servers.iter().map(|server| Pid(server.id())).collect()
     }
 
+    /// Addresses for its own text protocol.
+    pub fn addresses(&self) -> Vec<String> {
+        addresses(&self.ports)
+    }
+
+    /// Addresses for the same in WebSockets.
+    pub fn web_socket_addresses(&self) -> Vec<String> {
+        addresses(&self.web_socket_ports)
+    }
+
+    /// Addresses for MQTT.
+    pub fn mqtt_addresses(&self) -> Vec<String> {
+        addresses(&self.mqtt_ports)
+    }
+
     /// The load generator, but for the shape.
     pub fn load(&self, seconds: f64) -> Command {
         let program = PROGRAM.as_ref().expect("the servers run it");
         let urls: Vec<String> = self
-            .ports
+            .addresses()
             .iter()
-            .map(|port| format!("nats://127.0.0.1:{port}"))
+            .map(|address| format!("nats://{address}"))
             .collect();
         let mut load = Command::new(program);
         load.args(["nats-load", "--urls", &urls.join(",")]);
         load.args(["--seconds", &seconds.to_string()]);
         load
     }
+}
+
+fn addresses(ports: &[String]) -> Vec<String> {
+    let address = |port: &String| format!("127.0.0.1:{port}");
+    ports.iter().map(address).collect()
 }
 
 impl Drop for Nats {

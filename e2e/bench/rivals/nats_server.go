@@ -18,6 +18,8 @@ func serveNATS(args []string) error {
 	flags := flag.NewFlagSet("nats-server", flag.ExitOnError)
 	name := flags.String("name", "", "name of the server, unique in the cluster")
 	port := flags.Int("port", 0, "port for clients")
+	webSocketPort := flags.Int("websocket-port", 0, "port for clients in WebSockets")
+	mqttPort := flags.Int("mqtt-port", 0, "port for clients of MQTT")
 	clusterPort := flags.Int("cluster-port", 0, "port for the other servers")
 	routes := flags.String("routes", "", "cluster ports of all servers, divided by commas")
 	dir := flags.String("dir", "", "folder of the store")
@@ -36,7 +38,17 @@ func serveNATS(args []string) error {
 		StoreDir:   *dir,
 		SyncAlways: *syncAlways,
 		NoSigs:     true,
-		Routes:     peers,
+		// Subscribers that only count bytes answer no pings.
+		PingInterval: time.Hour,
+		Websocket:    server.WebsocketOpts{Host: "127.0.0.1", Port: *webSocketPort, NoTLS: true},
+		MQTT: server.MQTTOpts{
+			Host:           "127.0.0.1",
+			Port:           *mqttPort,
+			StreamReplicas: 3,
+			// Hundreds of sessions that come at once each have consumers to be replicated.
+			JSAPITimeout: time.Minute,
+		},
+		Routes: peers,
 		Cluster: server.ClusterOpts{
 			Name: "rivals",
 			Host: "127.0.0.1",

@@ -32,8 +32,11 @@ pub async fn run(scale: Scale) -> Result<Vec<Row>> {
         let open = async |from: usize, count: usize| -> Result<Vec<TcpStream>> {
             let (address, key) = (cluster.address(0), cluster.key());
             let opening = (from..from + count).map(|number| async move {
-                door.subscribe(address, key, &format!("idle/{number}"))
-                    .await
+                let mut socket = TcpStream::connect(address).await?;
+                socket.set_nodelay(true)?;
+                let topic = format!("idle/{number}");
+                door.subscribe(&mut socket, (address, key), &topic).await?;
+                Ok(socket)
             });
             stream::iter(opening)
                 .buffer_unordered(OPENING)

@@ -1,138 +1,150 @@
-//! One publisher to 1,000 subscribers of its topic, over each protocol that has connections of its own: deliveries a
-//! second and server CPU for each, paced and in bursts.
-
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+//! One publisher to 1,000 and to 10,000 subscribers of its topic, over each protocol that has connections of its own,
+//! in turns with rivals: deliveries a second in bursts, and server CPU for each delivery, paced too.
+//!
+//! Every message is replicated and synced first. In bursts, at least as many deliveries a second as NATS makes in
+//! WebSockets and mosquitto in MQTT, who do neither, and three times as many as push consumers of a stream of NATS with
+//! three replicas. At most half of NATS's and mosquitto's CPU, in bursts and paced.
 
 use anyhow::Result;
-use futures_util::{StreamExt, TryStreamExt, stream};
-use highwater_e2e::{Cluster, client::request, cluster::Setup, usage::Usage};
-use highwater_proto::client::PublishRequest;
-use tokio::{net::TcpStream, task::JoinSet};
 
 use crate::{
     Scale,
-    contender::highwater,
-    door::{self, Door},
+    crowd::{Crowd, Deliveries, Pace},
+    door::Door,
+    progress,
     row::Row,
+    service::{Owner, Service},
 };
 
 pub const NAME: &str = "doors";
 
-const SUBSCRIBERS: usize = 1_000;
 const PAYLOAD_BYTES: usize = 128;
-/// Is in no header, name or cursor.
-const MARKER: u8 = b'~';
-/// Messages a second at which 1,000 clients on the same cores can follow.
-const RATE: f64 = 200.0;
+/// Deliveries a second that all contenders can make one message at a time, with the clients on the same cores.
+const PACED: f64 = 50_000.0;
 /// Messages of one burst.
 const BURST: usize = 100;
 
+/// Who takes turns.
+const TURNS: [(Owner, Door); 6] = [
+    (Owner::Highwater, Door::Mqtt),
+    (Owner::Highwater, Door::WebSocket),
+    (Owner::Highwater, Door::Sse),
+    (Owner::Mosquitto, Door::Mqtt),
+    (Owner::Nats, Door::NatsWebSocket),
+    (Owner::Nats, Door::JetStream),
+];
+
+/// What was reached in a turn.
+struct Reached {
+    owner: Owner,
+    door: Door,
+    name: String,
+    paced: Deliveries,
+    bursts: Deliveries,
+}
+
 pub async fn run(scale: Scale) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for door in Door::ALL {
-        let cluster = highwater(Setup::default()).await;
-        let crowd = Crowd::open(&cluster, door).await?;
-        for (name, messages) in [("paced", 1), ("bursts", BURST)] {
-            rows.push(
-                crowd
-                    .measure(&cluster, (door, name), messages, scale.seconds)
-                    .await?,
-            );
+    for subscribers in [1_000, 10_000] {
+        let all = turns(subscribers, scale).await?;
+        for reached in &all {
+            let row = |pace: &str, deliveries: Deliveries| {
+                let workload = format!("1 → {subscribers}, {}, {pace}", reached.door.name());
+                Row {
+                    per_second: Some(deliveries.per_second),
+                    cpu_us_per_message: Some(deliveries.cpu_us),
+                    ..Row::note(&workload, &reached.name, "deliveries")
+                }
+            };
+            let pair = [row("paced", reached.paced), row("bursts", reached.bursts)];
+            rows.extend(match reached.owner {
+                Owner::Highwater => with_goals(pair, reached, &all),
+                _ => pair,
+            });
         }
     }
     Ok(rows)
 }
 
-/// A message whose payload is seen as it is, in JSON too.
-fn text(payload: &str) -> PublishRequest {
-    let mut request = request("crowd", payload.to_owned(), "");
-    if let Some(message) = &mut request.message {
-        message.content_type = "text/plain".into();
-    }
-    request
-}
-
-/// Subscribers that count.
-struct Crowd {
-    came: Arc<AtomicU64>,
-    _tasks: JoinSet<Result<()>>,
-}
-
-impl Crowd {
-    async fn open(cluster: &Cluster, door: Door) -> Result<Crowd> {
-        let opening = (0..SUBSCRIBERS).map(|number| {
-            let address = cluster.address(number % cluster.size());
-            door.subscribe(address, cluster.key(), "crowd")
-        });
-        let sockets: Vec<TcpStream> = stream::iter(opening)
-            .buffer_unordered(64)
-            .try_collect()
-            .await?;
-        let came = Arc::new(AtomicU64::new(0));
-        let mut tasks = JoinSet::new();
-        for mut socket in sockets {
-            let came = came.clone();
-            tasks.spawn(async move {
-                door::count(&mut socket, MARKER, |messages| {
-                    came.fetch_add(messages, Ordering::Relaxed);
-                })
-                .await
-            });
-        }
-        Ok(Crowd {
-            came,
-            _tasks: tasks,
-        })
-    }
-
-    /// Publishes so many messages at once, again and again: when it is time for the next, or all of them have
-    /// arrived.
-    async fn measure(
-        &self,
-        cluster: &Cluster,
-        (door, name): (Door, &str),
-        messages: usize,
-        seconds: f64,
-    ) -> Result<Row> {
-        let client = cluster.client(0);
-        let payload = format!("{}{}", "x".repeat(PAYLOAD_BYTES - 1), char::from(MARKER));
-        let pause = Duration::from_secs_f64(1.0 / RATE);
-        let (before, from) = (
-            Usage::of(&cluster.pids())?,
-            self.came.load(Ordering::Relaxed),
-        );
-        let (start, mut sent) = (Instant::now(), 0u64);
-        while start.elapsed().as_secs_f64() < seconds {
-            let begun = Instant::now();
-            let publishes = (0..messages).map(|_| text(&payload));
-            client.publish_requests(publishes, messages).await?;
-            sent += messages as u64;
-            match messages {
-                1 => tokio::time::sleep(pause.saturating_sub(begun.elapsed())).await,
-                _ => self.until(from + sent * SUBSCRIBERS as u64).await,
+/// Round after round; of each contender, the measurement in the middle counts.
+async fn turns(subscribers: usize, scale: Scale) -> Result<Vec<Reached>> {
+    let mut rounds: Vec<Vec<Reached>> = TURNS.iter().map(|_| Vec::new()).collect();
+    for _ in 0..scale.rounds {
+        for ((owner, door), rounds) in TURNS.into_iter().zip(&mut rounds) {
+            let is_rival = owner != Owner::Highwater;
+            if is_rival && !scale.with_rivals {
+                continue;
+            }
+            match turn(owner, door, subscribers, scale.seconds).await {
+                Err(error) if is_rival => progress(&format!("without {owner:?}: {error:#}")),
+                reached => rounds.push(reached?),
             }
         }
-        self.until(from + sent * SUBSCRIBERS as u64).await;
-        let took = start.elapsed().as_secs_f64();
-        let used = Usage::of(&cluster.pids())? - before;
-        let deliveries = (sent * SUBSCRIBERS as u64) as f64;
-        let note = format!("deliveries; {:.2} µs CPU each", used.cpu_us / deliveries);
-        let workload = format!("1 → {SUBSCRIBERS}, {}, {name}", door.name());
-        Ok(Row {
-            per_second: Some(deliveries / took),
-            ..Row::note(&workload, "highwater", note)
-        })
     }
+    let middle = |mut rounds: Vec<Reached>| {
+        rounds.sort_by(|a, b| a.bursts.per_second.total_cmp(&b.bursts.per_second));
+        let middle = rounds.len() / 2;
+        rounds.into_iter().nth(middle)
+    };
+    Ok(rounds.into_iter().filter_map(middle).collect())
+}
 
-    async fn until(&self, count: u64) {
-        while self.came.load(Ordering::Relaxed) < count {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+/// The servers are new for each turn, so that nobody's idle subscribers cost anything in that of another.
+async fn turn(owner: Owner, door: Door, subscribers: usize, seconds: f64) -> Result<Reached> {
+    let mut service = Service::start(owner, door).await?;
+    let mut publisher = service.publisher().await?;
+    let mut crowd = Crowd::open(&service, subscribers).await?;
+    let mut measure = async |pace| {
+        let parties = (&service, &mut publisher);
+        crowd.measure(parties, PAYLOAD_BYTES, pace, seconds).await
+    };
+    let paced = measure(Pace::PerSecond(PACED / subscribers as f64)).await?;
+    let bursts = measure(Pace::Bursts(BURST)).await?;
+    let name = service.to_string();
+    progress(&format!(
+        "{name}, {}, {subscribers}: {:.0}/s at {:.2} µs; paced {:.0}/s at {:.2} µs",
+        door.name(),
+        bursts.per_second,
+        bursts.cpu_us,
+        paced.per_second,
+        paced.cpu_us,
+    ));
+    Ok(Reached {
+        owner,
+        door,
+        name,
+        paced,
+        bursts,
+    })
+}
+
+/// What is asked of a door beside the rivals' that took part: the one that is most like it, and the replicated one.
+fn with_goals([mut paced, mut bursts]: [Row; 2], ours: &Reached, all: &[Reached]) -> [Row; 2] {
+    let rival = |door| {
+        let mut rivals = all.iter().filter(|other| other.owner != Owner::Highwater);
+        rivals.find(|rival| rival.door == door)
+    };
+    let alike = match ours.door {
+        Door::Mqtt => Door::Mqtt,
+        _ => Door::NatsWebSocket,
+    };
+    let mut goals = Vec::new();
+    let mut is_met = true;
+    if let Some(rival) = rival(alike) {
+        let half = rival.paced.cpu_us / 2.0;
+        let goal = format!("≤ {half:.2} µs, half of {}'s", rival.name);
+        paced = paced.with_goal(goal, ours.paced.cpu_us <= half);
+        let (rate, half) = (rival.bursts.per_second, rival.bursts.cpu_us / 2.0);
+        goals.push(format!("{}'s {rate:.0}/s at ≤ {half:.2} µs", rival.name));
+        is_met &= ours.bursts.per_second >= rate && ours.bursts.cpu_us <= half;
     }
+    if let Some(rival) = rival(Door::JetStream) {
+        let rate = rival.bursts.per_second;
+        goals.push(format!("3 × {}'s {rate:.0}/s", rival.name));
+        is_met &= ours.bursts.per_second >= 3.0 * rate;
+    }
+    if !goals.is_empty() {
+        bursts = bursts.with_goal(format!("≥ {}", goals.join(" and ")), is_met);
+    }
+    [paced, bursts]
 }
