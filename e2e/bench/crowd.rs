@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Result, anyhow};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use highwater_e2e::usage::Usage;
 use tokio::{
@@ -22,7 +22,10 @@ use tokio::{
     time::sleep,
 };
 
-use crate::service::{Publisher, Service};
+use crate::{
+    arrivals,
+    service::{Publisher, Service},
+};
 
 mod tally;
 
@@ -32,8 +35,6 @@ use tally::{MARK, Tally};
 const OPENING: usize = 64;
 /// In which servers tell each other of subscriptions and tidy up after them.
 const SETTLE: Duration = Duration::from_secs(2);
-/// How long nothing may come while something is due.
-const SILENCE_MAX: Duration = Duration::from_secs(20);
 
 /// Subscribers of one topic, spread over the servers.
 pub struct Crowd {
@@ -95,7 +96,7 @@ impl Crowd {
         // Whatever is done for the first message only is done.
         let mut due = self.came.load(Ordering::Relaxed) + size;
         publisher.publish(&payload, 1).await?;
-        self.until(due).await?;
+        arrivals::all(&self.came, due, &mut self.tasks).await?;
 
         let (from, before) = (due, Usage::of(&service.pids())?);
         let start = Instant::now();
@@ -110,11 +111,11 @@ impl Crowd {
                 Pace::Bursts(messages) => {
                     publisher.publish(&payload, messages).await?;
                     due += size * messages as u64;
-                    self.until(due).await?;
+                    arrivals::all(&self.came, due, &mut self.tasks).await?;
                 }
             }
         }
-        self.until(due).await?;
+        arrivals::all(&self.came, due, &mut self.tasks).await?;
         let took = start.elapsed().as_secs_f64();
         let cpu_us = (Usage::of(&service.pids())? - before).cpu_us;
         let deliveries = (due - from) as f64;
@@ -122,29 +123,6 @@ impl Crowd {
             per_second: deliveries / took,
             cpu_us: cpu_us / deliveries,
         })
-    }
-
-    /// Waits until so many have come.
-    async fn until(&mut self, due: u64) -> Result<()> {
-        let (mut last, mut since) = (0, Instant::now());
-        loop {
-            let came = self.came.load(Ordering::Relaxed);
-            ensure!(came <= due, "{came} deliveries came and {due} are right");
-            if came == due {
-                return Ok(());
-            }
-            if came > last {
-                (last, since) = (came, Instant::now());
-            }
-            ensure!(
-                since.elapsed() < SILENCE_MAX,
-                "of {due} deliveries {came} came"
-            );
-            if let Some(ended) = self.tasks.try_join_next() {
-                bail!("a subscriber has ended: {ended:?}");
-            }
-            sleep(Duration::from_millis(1)).await;
-        }
     }
 }
 

@@ -14,12 +14,14 @@ use std::{fs, path::PathBuf};
 use anyhow::Result;
 use clap::Parser;
 
+mod arrivals;
 mod contender;
 mod crowd;
 mod descriptors;
 mod disk;
 mod door;
 mod measure;
+mod mqtt;
 mod row;
 mod service;
 mod workloads;

@@ -15,10 +15,12 @@ mod idle;
 mod one_at_a_time;
 mod open_loop;
 mod pipelined;
+mod qos_1;
 mod replay;
 mod side_by_side;
 mod silence;
 mod topics;
+mod turns;
 
 /// All workloads, in the order they run.
 pub const NAMES: &[&str] = &[
@@ -35,6 +37,7 @@ pub const NAMES: &[&str] = &[
     cold_start::NAME,
     connections::NAME,
     doors::NAME,
+    qos_1::NAME,
 ];
 
 /// Runs one.
@@ -56,6 +59,7 @@ pub async fn run(name: &str, scale: Scale) -> Result<Vec<Row>> {
         cold_start::NAME => cold_start::run(scale).await,
         connections::NAME => connections::run(scale).await,
         doors::NAME => doors::run(scale).await,
+        qos_1::NAME => qos_1::run(scale).await,
         _ => bail!("no such workload"),
     }
 }

@@ -303,6 +303,11 @@ impl Mqtt {
         }
     }
 
+    /// Its connection, for whoever goes on without the client, and what was read of it already.
+    pub fn into_stream(self) -> (TcpStream, BytesMut) {
+        (self.stream, self.buf)
+    }
+
     /// Reads a packet and does what it asks of a client.
     ///
     /// # Errors

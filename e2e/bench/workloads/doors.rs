@@ -7,6 +7,7 @@
 
 use anyhow::Result;
 
+use super::turns;
 use crate::{
     Scale,
     crowd::{Crowd, Deliveries, Pace},
@@ -46,7 +47,9 @@ struct Reached {
 pub async fn run(scale: Scale) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for subscribers in [1_000, 10_000] {
-        let all = turns(subscribers, scale).await?;
+        let turn = async |owner, door| turn(owner, door, subscribers, scale.seconds).await;
+        let rate = |reached: &Reached| reached.bursts.per_second;
+        let all = turns::take(&TURNS, scale, turn, rate).await?;
         for reached in &all {
             let row = |pace: &str, deliveries: Deliveries| {
                 let workload = format!("1 → {subscribers}, {}, {pace}", reached.door.name());
@@ -64,29 +67,6 @@ pub async fn run(scale: Scale) -> Result<Vec<Row>> {
         }
     }
     Ok(rows)
-}
-
-/// Round after round; of each contender, the measurement in the middle counts.
-async fn turns(subscribers: usize, scale: Scale) -> Result<Vec<Reached>> {
-    let mut rounds: Vec<Vec<Reached>> = TURNS.iter().map(|_| Vec::new()).collect();
-    for _ in 0..scale.rounds {
-        for ((owner, door), rounds) in TURNS.into_iter().zip(&mut rounds) {
-            let is_rival = owner != Owner::Highwater;
-            if is_rival && !scale.with_rivals {
-                continue;
-            }
-            match turn(owner, door, subscribers, scale.seconds).await {
-                Err(error) if is_rival => progress(&format!("without {owner:?}: {error:#}")),
-                reached => rounds.push(reached?),
-            }
-        }
-    }
-    let middle = |mut rounds: Vec<Reached>| {
-        rounds.sort_by(|a, b| a.bursts.per_second.total_cmp(&b.bursts.per_second));
-        let middle = rounds.len() / 2;
-        rounds.into_iter().nth(middle)
-    };
-    Ok(rounds.into_iter().filter_map(middle).collect())
 }
 
 /// The servers are new for each turn, so that nobody's idle subscribers cost anything in that of another.
