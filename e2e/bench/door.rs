@@ -10,9 +10,12 @@ use tokio::{
     time::timeout,
 };
 
+mod grpc;
 mod mqtt;
 mod nats;
 mod web_socket;
+
+pub use grpc::pong;
 
 /// How long a receipt may take: a rival that replicates its subscribers takes them one after the other.
 const RECEIPT_TIMEOUT: Duration = Duration::from_secs(120);
@@ -26,6 +29,8 @@ pub enum Door {
     WebSocket,
     /// Highwater's event stream.
     Sse,
+    /// A stream of gRPC.
+    Grpc,
     /// A subject of NATS, in a WebSocket.
     NatsWebSocket,
     /// A push consumer of a stream of NATS, in a WebSocket.
@@ -34,7 +39,7 @@ pub enum Door {
 
 impl Door {
     /// Those of Highwater that have sockets of their own.
-    pub const ALL: [Door; 3] = [Door::Mqtt, Door::WebSocket, Door::Sse];
+    pub const ALL: [Door; 4] = [Door::Mqtt, Door::WebSocket, Door::Sse, Door::Grpc];
 
     /// Its name in the table.
     pub fn name(self) -> &'static str {
@@ -42,6 +47,7 @@ impl Door {
             Door::Mqtt => "MQTT",
             Door::WebSocket | Door::NatsWebSocket => "WebSocket",
             Door::Sse => "event stream",
+            Door::Grpc => "gRPC",
             Door::JetStream => "push consumer",
         }
     }
@@ -50,6 +56,7 @@ impl Door {
     pub fn idle_kib_max(self) -> f64 {
         match self {
             Door::Sse => 12.0,
+            Door::Grpc => 16.0,
             _ => 5.0,
         }
     }
@@ -70,9 +77,10 @@ impl Door {
                 Door::WebSocket => web_socket::subscribe(socket, (host, key), topic).await,
                 Door::Sse => {
                     let path = format!("/v1/sse?topic={topic}");
-                    socket.write_all(&get(&path, host, key, "")).await?;
+                    send(socket, &get(&path, host, key, "")).await?;
                     expect(socket, b"subscribed").await
                 }
+                Door::Grpc => grpc::subscribe(socket, (host, key), topic).await,
                 Door::NatsWebSocket => nats::subscribe(socket, host, topic).await,
                 Door::JetStream => nats::consume(socket, host, topic).await,
             }
@@ -80,6 +88,15 @@ impl Door {
         let subscribed = timeout(RECEIPT_TIMEOUT, subscribed).await;
         subscribed.context("no receipt of a subscription")?
     }
+}
+
+/// Sends bytes, at once: TLS keeps some back.
+///
+/// # Errors
+/// When the connection is lost.
+pub async fn send(socket: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Result<()> {
+    socket.write_all(bytes).await?;
+    Ok(socket.flush().await?)
 }
 
 /// A request of HTTP without a body.

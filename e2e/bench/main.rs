@@ -24,6 +24,7 @@ mod measure;
 mod mqtt;
 mod row;
 mod service;
+mod tls;
 mod workloads;
 
 use row::Row;

@@ -1,7 +1,7 @@
 //! Servers that subscribers connect to, started for one turn: whose they are, where they are, and how they are
 //! published to.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 use anyhow::Result;
 use highwater_e2e::{
@@ -79,9 +79,17 @@ impl Service {
     /// # Errors
     /// When they cannot be had.
     pub async fn start(owner: Owner, door: Door) -> Result<Service> {
+        Service::start_with(owner, door, Setup::default()).await
+    }
+
+    /// The same with another setup of Highwater.
+    ///
+    /// # Errors
+    /// When they cannot be had.
+    pub async fn start_with(owner: Owner, door: Door, setup: Setup) -> Result<Service> {
         let (servers, addresses, nats) = match owner {
             Owner::Highwater => {
-                let cluster = highwater(Setup::default()).await;
+                let cluster = highwater(setup).await;
                 let address = |node| cluster.address(node).to_owned();
                 let addresses = (0..cluster.size()).map(address).collect();
                 (Servers::Highwater(Box::new(cluster)), addresses, None)
@@ -126,6 +134,14 @@ impl Service {
             Servers::Highwater(cluster) => cluster.key(),
             _ => "",
         }
+    }
+
+    /// The file of the authority to trust, where TLS is spoken.
+    pub fn authority(&self) -> Option<PathBuf> {
+        let Servers::Highwater(cluster) = &self.servers else {
+            return None;
+        };
+        Some(cluster.folder().join("ca.pem")).filter(|file| file.exists())
     }
 
     /// The processes.

@@ -8,9 +8,9 @@ use highwater_mqtt::{
     packet::{Subscribe, subscribe::Subscription},
     topic::Filter,
 };
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::expect;
+use super::{expect, send};
 
 const VERSION: Version = Version::V3_1_1;
 
@@ -20,14 +20,14 @@ pub async fn subscribe(
     topic: &str,
 ) -> Result<()> {
     let connect = mqtt::connect(VERSION, "", key);
-    socket.write_all(&encode(connect.into())?).await?;
+    send(socket, &encode(connect.into())?).await?;
     // CONNACK, accepted.
     expect(socket, &[0x20, 2, 0, 0]).await?;
     let filter = Filter::try_from(Text::try_from(topic)?).expect("a topic is a filter");
     let subscription = Subscription::new(filter, Qos::AtMostOnce);
     let id = PacketId::new(1).expect("not 0");
     let subscribe = Packet::Subscribe(Subscribe::new(id, vec![subscription]));
-    socket.write_all(&encode(subscribe)?).await?;
+    send(socket, &encode(subscribe)?).await?;
     // SUBACK, granted.
     expect(socket, &[0x90, 3, 0, 1, 0]).await
 }

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
 use serde_json::json;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    expect,
+    expect, send,
     web_socket::{frame, upgrade},
 };
 
@@ -21,7 +21,7 @@ pub async fn subscribe(
     upgrade(socket, "/", (host, "")).await?;
     expect(socket, b"INFO").await?;
     let text = format!("{CONNECT}SUB {subject} 1\r\nPING\r\n");
-    socket.write_all(&frame(&text)).await?;
+    send(socket, &frame(&text)).await?;
     expect(socket, b"PONG").await
 }
 
@@ -51,6 +51,6 @@ pub async fn consume(
          PUB $JS.API.CONSUMER.CREATE.{stream} answer.{number} {}\r\n{create}\r\n",
         create.len()
     );
-    socket.write_all(&frame(&text)).await?;
+    send(socket, &frame(&text)).await?;
     expect(socket, b"\"created\"").await
 }

@@ -1,9 +1,9 @@
 //! WebSockets by hand: the upgrade, frames of a client, and a subscriber of Highwater's JSON.
 
 use anyhow::Result;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{expect, get};
+use super::{expect, get, send};
 
 const UPGRADE: &str = "upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n\
                        sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -16,7 +16,7 @@ pub async fn subscribe(
     upgrade(socket, "/v1/ws", (host, key)).await?;
     expect(socket, b"hello").await?;
     let text = format!(r#"{{"type":"subscribe","id":1,"topics":["{topic}"]}}"#);
-    socket.write_all(&frame(&text)).await?;
+    send(socket, &frame(&text)).await?;
     expect(socket, b"subscribed").await
 }
 
@@ -25,7 +25,7 @@ pub async fn upgrade(
     path: &str,
     (host, key): (&str, &str),
 ) -> Result<()> {
-    Ok(socket.write_all(&get(path, host, key, UPGRADE)).await?)
+    send(socket, &get(path, host, key, UPGRADE)).await
 }
 
 /// A message of text of less than 64 KiB.
