@@ -29,7 +29,10 @@ pub async fn all(came: &AtomicU64, due: u64, subscribers: &mut JoinSet<Result<()
         let is_late = since.elapsed() > SILENCE_MAX;
         ensure!(!is_late, "of {due} deliveries {came} came");
         if let Some(ended) = subscribers.try_join_next() {
-            bail!("a subscriber has ended: {ended:?}");
+            return match ended? {
+                Err(error) => Err(error.context("a subscriber has ended")),
+                Ok(()) => bail!("a subscriber has ended"),
+            };
         }
         sleep(Duration::from_millis(1)).await;
     }

@@ -66,7 +66,7 @@ impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.servers {
             Servers::Highwater(_) => f.write_str("highwater"),
-            Servers::Nats(_) if self.door == Door::NatsWebSocket => f.write_str("nats"),
+            Servers::Nats(_) if self.door == Door::NatsWebSocket => f.write_str("nats core"),
             Servers::Nats(_) => f.write_str("nats R3"),
             Servers::Mosquitto(mosquitto) => f.write_str(&mosquitto.version),
         }

@@ -41,14 +41,8 @@ func serveNATS(args []string) error {
 		// Subscribers that only count bytes answer no pings.
 		PingInterval: time.Hour,
 		Websocket:    server.WebsocketOpts{Host: "127.0.0.1", Port: *webSocketPort, NoTLS: true},
-		MQTT: server.MQTTOpts{
-			Host:           "127.0.0.1",
-			Port:           *mqttPort,
-			StreamReplicas: 3,
-			// Hundreds of sessions that come at once each have consumers to be replicated.
-			JSAPITimeout: time.Minute,
-		},
-		Routes: peers,
+		MQTT:         server.MQTTOpts{Host: "127.0.0.1", Port: *mqttPort, StreamReplicas: 3},
+		Routes:       peers,
 		Cluster: server.ClusterOpts{
 			Name: "rivals",
 			Host: "127.0.0.1",
