@@ -51,6 +51,8 @@ impl Reads {
                 } => {
                     let _ = reply.send(Ok(self.replica.store.topic(project, &topic)));
                 }
+                // As most subscriptions begin: they need no thread that may block.
+                at_end if self.is_at_end(&at_end) => serve(&self.replica, at_end),
                 disk_read => {
                     let Ok(permit) = disk.clone().acquire_owned().await else {
                         return;
@@ -58,6 +60,22 @@ impl Reads {
                     self.read(disk_read, permit);
                 }
             }
+        }
+    }
+
+    fn is_at_end(&self, request: &ReadRequest) -> bool {
+        match request {
+            ReadRequest::ReadTopic {
+                project,
+                topic,
+                incarnation,
+                offset,
+                ..
+            } => {
+                let store = &self.replica.store;
+                store.is_at_end(*project, topic, *incarnation, *offset)
+            }
+            _ => false,
         }
     }
 

@@ -21,7 +21,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use highwater_broker::{Refusal, Result, catalogue::Principal};
 use highwater_proto::{ErrorCode, ids::ProjectId, names::TopicFilter};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::{
     authenticate::principal,
@@ -31,56 +31,55 @@ use crate::{
     read,
 };
 
+/// What a stream is called: nobody guesses it.
+type Name = [u8; 16];
+
 /// All streams of a node.
 #[derive(Default)]
-pub struct Streams(Mutex<HashMap<String, Open>>);
+pub struct Streams(Mutex<HashMap<Name, Arc<Open>>>);
 
 /// What must be known of a stream from outside.
 struct Open {
     project: ProjectId,
     filters: Vec<TopicFilter>,
-    renewals: watch::Sender<Option<Principal>>,
+    /// Who the client is from now on, until the stream knows.
+    renewal: Mutex<Option<Principal>>,
+    renewed: Notify,
 }
 
 /// A stream's place among them, until it is dropped.
 pub struct Place {
     door: Arc<Door>,
-    name: String,
-    renewals: watch::Receiver<Option<Principal>>,
+    name: Name,
+    open: Arc<Open>,
 }
 
 impl Place {
     /// A place for a stream of these filters.
     pub fn take(door: Arc<Door>, project: ProjectId, filters: Vec<TopicFilter>) -> Place {
-        let name = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>());
-        let (sender, renewals) = watch::channel(None);
-        let open = Open {
+        let name = rand::random();
+        let open = Arc::new(Open {
             project,
             filters,
-            renewals: sender,
-        };
-        door.streams.0.lock().insert(name.clone(), open);
-        Place {
-            door,
-            name,
-            renewals,
-        }
+            renewal: Mutex::default(),
+            renewed: Notify::new(),
+        });
+        door.streams.0.lock().insert(name, open.clone());
+        Place { door, name, open }
     }
 
     /// Where the stream is renewed.
     pub fn address(&self) -> String {
-        format!("/v1/sse/{}/auth", self.name)
+        format!("/v1/sse/{}/auth", URL_SAFE_NO_PAD.encode(self.name))
     }
 
     /// Resolves with who the client is from now on. Nothing is lost when it is dropped before.
-    pub async fn renewed(&mut self) -> Principal {
+    pub async fn renewed(&self) -> Principal {
         loop {
-            if self.renewals.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-            if let Some(principal) = self.renewals.borrow_and_update().clone() {
+            if let Some(principal) = self.open.renewal.lock().take() {
                 return principal;
             }
+            self.open.renewed.notified().await;
         }
     }
 }
@@ -113,15 +112,18 @@ impl Streams {
     /// `not_found` when the principal's project has no such stream on this node, `forbidden` when the
     /// principal may not read all that the stream does.
     fn renew(&self, name: &str, principal: Principal) -> Result<()> {
+        let name = URL_SAFE_NO_PAD.decode(name).ok();
+        let name = name.and_then(|name| Name::try_from(name).ok());
         let streams = self.0.lock();
-        let open = streams.get(name);
+        let open = name.and_then(|name| streams.get(&name));
         let open = open.filter(|open| open.project == principal.project.id);
         let open = open.ok_or_else(|| {
             let message = "this node serves no such stream; open it anew with this credential";
             Refusal::new(ErrorCode::NotFound, message)
         })?;
         read::require_all(&principal, &open.filters)?;
-        open.renewals.send_replace(Some(principal));
+        *open.renewal.lock() = Some(principal);
+        open.renewed.notify_one();
         Ok(())
     }
 }

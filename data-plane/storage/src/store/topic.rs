@@ -100,6 +100,22 @@ impl ShardStore {
         })
     }
 
+    /// Whether [`ShardStore::read_topic`] would find nothing, as there is no more yet: it needs no disk to say so.
+    pub fn is_at_end(
+        &self,
+        project: ProjectId,
+        name: &TopicName,
+        incarnation: Option<TopicId>,
+        offset: u64,
+    ) -> bool {
+        let asked_for = incarnation.filter(|id| *id != NO_TOPIC);
+        let inner = self.inner.read();
+        inner.state.named(project, name).is_none_or(|topic| {
+            let is_it = asked_for.is_none_or(|id| id == topic.identity.id);
+            is_it && offset >= topic.next_offset
+        })
+    }
+
     fn look(
         &self,
         project: ProjectId,

@@ -252,6 +252,9 @@ impl Run {
             let page = shard
                 .read_topic(PROJECT, &name(topic), None, at, limits)
                 .unwrap();
+            let is_at_end = shard.is_at_end(PROJECT, &name(topic), None, at);
+            let finds_nothing = page.slices.is_empty() && page.through.is_some();
+            prop_assert_eq!(is_at_end, finds_nothing && page.gap.is_none());
             prop_assert_eq!(page.topic, known.map(|_| id));
             let gap = page.gap.as_ref().map(|g| (g.requested, g.first_available));
             prop_assert_eq!(gap, (at < first).then_some((at, first)));
