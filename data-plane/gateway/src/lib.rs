@@ -15,6 +15,9 @@
 //! [`publish`] and every record that leaves through [`deliver`]; every task is started by [`task`]; time
 //! comes from the clock that was passed in.
 //!
+//! A connection that is idle holds what it waits with and no more: rooms to read into, to write from and to read
+//! storage with are there while they are used (`io.rs`, `read_in.rs`, `alarm.rs`).
+//!
 //! Reading order: `gateway.rs`, `publish.rs`, `reader.rs`, `deliver.rs`, `read.rs`, `authenticate.rs`, `session.rs`,
 //! `page.rs`, `cors.rs`, `ticket.rs`, then
 //! `http.rs`, `sse.rs`, `websocket.rs`, `grpc.rs` and `mqtt.rs`, then `serve.rs`.
