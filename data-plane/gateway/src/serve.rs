@@ -269,14 +269,14 @@ impl Connections {
                 let served = mqtt::serve(self.door.clone(), io, client, draining);
                 connection.go_on("mqtt", served);
             }
-            // As the preface of HTTP/2 does (RFC 9113, section 3.4), and POST.
-            Some(b'P') => {
-                let served = self.serve_http(io, connection.clone(), begin_by, Version::Any);
-                connection.go_on("http", served);
-            }
-            // It needs room for one version alone.
-            Some(_) => {
-                let served = self.serve_http(io, connection.clone(), begin_by, Version::Http1);
+            Some(first) => {
+                let version = match first {
+                    // The preface of HTTP/2 begins with it (RFC 9113, section 3.4), and so does POST.
+                    b'P' => Version::Any,
+                    // It needs room for one version alone.
+                    _ => Version::Http1,
+                };
+                let served = self.serve_http(io, connection.clone(), begin_by, version);
                 connection.go_on("http", served);
             }
         }

@@ -248,7 +248,7 @@ impl Subscription {
             }
             Next::Records(mut delivery) => {
                 self.gaps.append(&mut delivery.gaps);
-                self.gaps = bounded(std::mem::take(&mut self.gaps));
+                bound(&mut self.gaps);
                 self.backlog = Backlog {
                     slices: delivery.slices.into(),
                     cursors: delivery.cursors,
@@ -329,18 +329,15 @@ impl Subscription {
     }
 }
 
-/// The same gaps, or one that has all of them in it if they are too many to be told one by one.
-fn bounded(mut gaps: Vec<Gap>) -> Vec<Gap> {
+/// Makes one gap of them that has all in it, if they are too many to be told one by one.
+fn bound(gaps: &mut Vec<Gap>) {
     if gaps.len() > MQTT_GAPS_MAX
-        && let Some(last) = gaps.pop()
+        && let [first, .., last] = gaps.as_mut_slice()
     {
+        first.topic = None;
+        first.first_available = std::mem::take(&mut last.first_available);
         gaps.truncate(1);
-        for first in &mut gaps {
-            first.topic = None;
-            first.first_available.clone_from(&last.first_available);
-        }
     }
-    gaps
 }
 
 /// Messages that wait to be released, in order: what a client is told first when it is back.

@@ -119,4 +119,19 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Peer<Io> {
             }
         }
     }
+
+    /// Takes nothing of 10 MB that are published while another socket takes each record as it comes, and then all
+    /// of it in order.
+    pub async fn reads_later_than(&mut self, quick: &mut Peer<Io>, stage: &Stage) {
+        self.subscribe(1, &["a"], "latest").await;
+        quick.subscribe(1, &["a"], "latest").await;
+        let payload = "x".repeat(100_000);
+        for _ in 0..100 {
+            stage.publish("a", &payload).await;
+            assert_eq!(quick.records(1, 1).await.len(), 1);
+        }
+        for (offset, record) in self.records(1, 100).await.iter().enumerate() {
+            assert_eq!(record["offset"], offset);
+        }
+    }
 }
