@@ -7,6 +7,7 @@ use prost::Message as _;
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=client");
     println!("cargo:rerun-if-changed=cluster");
+    println!("cargo:rerun-if-changed=control");
     let out = PathBuf::from(env::var("OUT_DIR")?);
 
     let client = protox::compile(["client/v1/highwater.proto"], ["."])?;
@@ -47,5 +48,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_client(false)
         .bytes(".")
         .compile_fds(cluster)?;
+
+    let control = protox::compile(["control/v1/catalogue.proto"], ["."])?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .btree_map(".")
+        .compile_fds(control)?;
     Ok(())
 }

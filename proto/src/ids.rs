@@ -90,6 +90,36 @@ typed_uuid!(
     MemberId,
     "mem_"
 );
+typed_uuid!(
+    /// Who else signs tokens for a project.
+    IssuerId,
+    "iss_"
+);
+typed_uuid!(
+    /// What the service signs tokens with.
+    SigningKeyId,
+    "sig_"
+);
+typed_uuid!(
+    /// Tokens that are good no more.
+    RevocationId,
+    "rev_"
+);
+typed_uuid!(
+    /// Who may administer a tenant.
+    AdministratorId,
+    "mbr_"
+);
+typed_uuid!(
+    /// A request that its sender may repeat, made of its idempotency key.
+    RequestId,
+    "req_"
+);
+typed_uuid!(
+    /// One change in an audit log.
+    AuditId,
+    "aud_"
+);
 
 /// A process of the cluster. Never 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

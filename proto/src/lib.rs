@@ -1,7 +1,7 @@
 //! The contract of Highwater: what travels on a wire, and the words every crate uses for it.
 //!
 //! Nothing here does anything. The crate holds the generated protobuf messages ([`client`],
-//! [`cluster`]), identifiers ([`ids`]) and names ([`names`]) that are valid once constructed, the
+//! [`cluster`], [`control`]), identifiers ([`ids`]) and names ([`names`]) that are valid once constructed, the
 //! closed list of error codes ([`error::ErrorCode`]) with each protocol's rendering of it, and
 //! every maximum of the system ([`limits`]).
 //!
@@ -35,4 +35,10 @@ pub mod client {
 #[allow(missing_docs, clippy::all)]
 pub mod cluster {
     tonic::include_proto!("highwater.cluster.v1");
+}
+
+/// The catalogue: what the control plane sets up, and how it reads and writes it.
+#[allow(missing_docs, clippy::all)]
+pub mod control {
+    tonic::include_proto!("highwater.control.v1");
 }
