@@ -1,7 +1,7 @@
 //! The contract of Highwater: what travels on a wire, and the words every crate uses for it.
 //!
 //! Nothing here does anything. The crate holds the generated protobuf messages ([`client`],
-//! [`cluster`], [`control`]), identifiers ([`ids`]) and names ([`names`]) that are valid once constructed, the
+//! [`cluster`], [`control`]), identifiers ([`ids`]), names ([`names`]) and origins ([`origin`]) that are valid once constructed, the
 //! closed list of error codes ([`error::ErrorCode`]) with each protocol's rendering of it, and
 //! every maximum of the system ([`limits`]).
 //!
@@ -13,6 +13,7 @@ pub mod frame;
 pub mod ids;
 pub mod limits;
 pub mod names;
+pub mod origin;
 pub mod trace;
 
 pub use error::ErrorCode;

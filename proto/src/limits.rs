@@ -133,6 +133,19 @@ pub const ORIGINS_MAX: usize = 256;
 /// Time for which a browser may remember what it may send, in seconds; none remembers it for longer.
 pub const PREFLIGHT_SECONDS_MAX: u32 = 7_200;
 
+/// Documents of one commit to the catalogue, and what is said of it in audit logs.
+pub const COMMIT_DOCUMENTS_MAX: usize = 1_000;
+/// Bytes of the same.
+pub const COMMIT_BYTES_MAX: usize = 1 << 20;
+/// Longest id of a document, in bytes: a prefix and a UUID.
+pub const DOCUMENT_ID_BYTES_MAX: usize = 64;
+/// Documents that a reader of the catalogue takes up at once.
+pub const DOCUMENTS_TOGETHER_MAX: usize = 1_000;
+/// Entries on one page of an audit log.
+pub const AUDIT_PAGE_MAX: usize = 1_000;
+/// Time for which entries stay in audit logs, in milliseconds: 400 days.
+pub const AUDIT_MS: u64 = 400 * 24 * 3_600 * 1_000;
+
 /// Sockets of one node.
 pub const CONNECTIONS_MAX: usize = 100_000;
 /// Time a client has to send a request's headers, in milliseconds.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use highwater_credentials::{KeyHasher, SecretHash};
 use highwater_proto::{
     ErrorCode,
     ids::{KeyId, ProjectId, ShardId, TopicId},
@@ -11,7 +12,7 @@ use highwater_proto::{
 use tokio::sync::watch;
 
 use crate::{
-    catalogue::{Catalogue, KeyHasher, Principal, Project},
+    catalogue::{Catalogue, Principal, Project},
     cursor::{Cursor, Cursors, NO_TOPIC, TopicCursor},
     handle::{Published, ReadRequest, ShardHandle, TopicEnd, TopicView},
     refusal::{Refusal, Result},
@@ -22,7 +23,9 @@ use crate::{
 /// A node's view of the service.
 pub struct Broker {
     shards: Vec<ShardHandle>,
+    meta: ShardHandle,
     system: Arc<Project>,
+    meta_project: Arc<Project>,
     catalogue: ArcSwap<Catalogue>,
     catalogue_changes: watch::Sender<()>,
     cursors: Cursors,
@@ -31,8 +34,15 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// A broker over these shards, at least one, whose ids are their indices.
-    pub fn new(cluster_secret: &[u8], catalogue: Catalogue, shards: Vec<ShardHandle>) -> Broker {
+    /// A broker over these shards, at least one, whose ids are their indices, and the meta group, whose id
+    /// is the next one.
+    pub fn new(
+        cluster_secret: &[u8],
+        catalogue: Catalogue,
+        shards: Vec<ShardHandle>,
+        meta: ShardHandle,
+    ) -> Broker {
+        assert_eq!(meta.id().0 as usize, shards.len(), "the meta group is the last");
         for (index, shard) in shards.iter().enumerate() {
             assert_eq!(shard.id().0 as usize, index, "shards are numbered from 0");
         }
@@ -40,6 +50,8 @@ impl Broker {
         Broker {
             shards,
             system: Arc::new(system::project(ids)),
+            meta_project: Arc::new(system::meta_project(meta.id())),
+            meta,
             catalogue: ArcSwap::from_pointee(catalogue),
             catalogue_changes: watch::Sender::new(()),
             cursors: Cursors::new(cluster_secret),
@@ -69,11 +81,22 @@ impl Broker {
         &self.system
     }
 
-    /// The project with this id, be it a customer's or the system's.
+    /// The project of the meta group, see [`system`].
+    pub fn meta_project(&self) -> &Arc<Project> {
+        &self.meta_project
+    }
+
+    /// The meta group.
+    pub fn meta(&self) -> &ShardHandle {
+        &self.meta
+    }
+
+    /// The project with this id, be it a customer's or one of the system's.
     pub fn project(&self, id: ProjectId) -> Option<Arc<Project>> {
-        match id == self.system.id {
-            true => Some(self.system.clone()),
-            false => self.catalogue.load().project(id).cloned(),
+        let own = [&self.system, &self.meta_project];
+        match own.into_iter().find(|project| project.id == id) {
+            Some(own) => Some(own.clone()),
+            None => self.catalogue.load().project(id).cloned(),
         }
     }
 
@@ -111,7 +134,12 @@ impl Broker {
             .ok_or_else(gone)
     }
 
-    /// All shards.
+    /// The hash that a key's tickets are sealed with: of its newest secret.
+    pub(crate) fn secret_of(&self, key: KeyId) -> Option<SecretHash> {
+        self.catalogue.load().secret_of(key)
+    }
+
+    /// All shards of projects.
     pub fn shards(&self) -> &[ShardHandle] {
         &self.shards
     }
@@ -127,7 +155,11 @@ impl Broker {
 
     /// The shard that keeps a topic.
     pub fn shard_of(&self, project: &Project, topic: &TopicName) -> &ShardHandle {
-        &self.shards[project.shard_of(topic).0 as usize]
+        let shard = project.shard_of(topic);
+        match shard == self.meta.id() {
+            true => &self.meta,
+            false => &self.shards[shard.0 as usize],
+        }
     }
 
     /// The cursor after a record that was published.

@@ -185,12 +185,13 @@ impl FakeShard {
 impl Store {
     fn append(&mut self, publishes: Vec<Publish>, time_ms: u64, tail: &Tail) -> Answer {
         let mut runs: Vec<cluster::TopicRun> = Vec::new();
-        for publish in publishes {
+        let groups: Vec<u32> = Publish::groups(&publishes).collect();
+        for (publish, group) in publishes.into_iter().zip(groups) {
             let project = publish.project.as_bytes();
             let same = |run: &&mut cluster::TopicRun| {
                 run.topic == publish.topic.as_str() && run.project == project[..]
             };
-            let part = publish.to_wire();
+            let part = publish.to_wire(group);
             match runs.last_mut().filter(same) {
                 Some(run) => run.publishes.push(part),
                 None => runs.push(cluster::TopicRun {

@@ -43,11 +43,15 @@ pub struct Publish {
     pub policy: TopicPolicy,
     /// What becomes of the topic's retained record.
     pub retain: Retain,
+    /// Append it only if the one before it in the same request is appended. The condition of a whole request
+    /// is its first publish's; topics of one shard that are written like this are always written in the same
+    /// order.
+    pub with_previous: bool,
 }
 
 impl Publish {
-    /// The publish without its topic, as it is proposed.
-    pub fn to_wire(&self) -> wire::Publish {
+    /// The publish without its topic, as it is proposed, with the number of its group in the proposal.
+    pub fn to_wire(&self, group: u32) -> wire::Publish {
         let hash = |hash: &Option<[u8; 16]>| match hash {
             Some(hash) => Bytes::copy_from_slice(hash),
             None => Bytes::new(),
@@ -60,7 +64,22 @@ impl Publish {
             if_next_offset_plus_one,
             if_topic_id_plus_one,
             retain: self.retain.to_wire().into(),
+            group,
         }
+    }
+
+    /// The numbers of the groups that publishes form by [`Publish::with_previous`], in their order; 0 for
+    /// one on its own.
+    pub fn groups(publishes: &[Publish]) -> impl Iterator<Item = u32> {
+        let mut group = 0;
+        publishes.iter().enumerate().map(move |(at, publish)| {
+            let continues = publish.with_previous && at > 0;
+            let has_more = publishes.get(at + 1).is_some_and(|next| next.with_previous);
+            if has_more && !continues {
+                group += 1;
+            }
+            if continues || has_more { group } else { 0 }
+        })
     }
 }
 

@@ -17,7 +17,7 @@
 //! a protocol. Every queue has a limit from [`highwater_proto::limits`].
 //!
 //! Reading order: `segment.rs`, `state.rs`, `handle.rs`, `tail.rs`, `cursor.rs`, `subscription.rs`,
-//! then `catalogue.rs`, `origin.rs`, `system.rs`, `ticket.rs` and `broker.rs`.
+//! then `catalogue.rs`, `system.rs`, `ticket.rs` and `broker.rs`.
 
 pub mod broker;
 pub mod catalogue;
@@ -27,7 +27,6 @@ pub mod fake;
 pub mod from;
 pub mod group;
 pub mod handle;
-pub mod origin;
 pub mod refusal;
 pub mod segment;
 pub mod session;

@@ -111,6 +111,9 @@ pub trait Remembered {
 /// Idempotency keys of the batch that is being applied: not yet in the store.
 type Fresh = FxHashMap<(TopicId, [u8; 16]), u64>;
 
+/// Groups of the batch that is being applied of which a publish was refused, and why.
+type RefusedGroups = FxHashMap<u32, Refusal>;
+
 /// What applying one command leaves to do and to answer.
 #[derive(Debug, Default)]
 pub struct Effects {
@@ -284,14 +287,18 @@ impl ShardState {
         let count = batch.runs.iter().map(|run| run.publishes.len()).sum();
         let mut outcomes = Vec::with_capacity(count);
         let mut fresh = Fresh::default();
+        let mut refused = RefusedGroups::default();
         for run in batch.runs {
-            let refused = run.publishes.len();
-            match self.open_topic(&run, &mut effects) {
+            match self.open_topic(&run, &mut refused, &mut effects) {
                 Ok(id) => {
-                    let keys = (&mut fresh, remembered);
-                    self.append(id, run, keys, &mut effects, &mut outcomes);
+                    let known = (&mut fresh, &mut refused, remembered);
+                    self.append(id, run, known, &mut effects, &mut outcomes);
                 }
-                Err(refusal) => outcomes.extend(std::iter::repeat_n(Err(refusal), refused)),
+                Err(refusal) => {
+                    let groups = run.publishes.iter().map(|p| p.group).filter(|g| *g != 0);
+                    refused.extend(groups.map(|group| (group, refusal.clone())));
+                    outcomes.extend(run.publishes.iter().map(|_| Err(refusal.clone())));
+                }
             }
         }
         effects.answer = Answer::Published(outcomes);
@@ -299,7 +306,12 @@ impl ShardState {
     }
 
     /// The topic of a run, made if it does not exist and may be.
-    fn open_topic(&mut self, run: &cluster::TopicRun, effects: &mut Effects) -> Result<TopicId> {
+    fn open_topic(
+        &mut self,
+        run: &cluster::TopicRun,
+        refused: &mut RefusedGroups,
+        effects: &mut Effects,
+    ) -> Result<TopicId> {
         let project = ProjectId::try_from(&run.project[..])
             .map_err(|_| Refusal::new(ErrorCode::Internal, "the log names no valid project"))?;
         // A name that a topic has was checked when it was made.
@@ -313,6 +325,13 @@ impl ShardState {
         let wants_another = |p: &cluster::Publish| p.if_topic_id_plus_one != 0;
         if !run.publishes.is_empty() && run.publishes.iter().all(wants_another) {
             return Err(another_topic());
+        }
+        // Nor do publishes that are refused with others.
+        let mut publishes = run.publishes.iter();
+        if let Some(refusal) = publishes.clone().find_map(|p| refused.get(&p.group))
+            && publishes.all(|p| refused.contains_key(&p.group))
+        {
+            return Err(refusal.clone());
         }
         if policy.must_exist {
             return Err(Refusal::new(ErrorCode::NotFound, "there is no such topic"));
@@ -342,7 +361,7 @@ impl ShardState {
         &mut self,
         id: TopicId,
         run: cluster::TopicRun,
-        (fresh, remembered): (&mut Fresh, &dyn Remembered),
+        (fresh, refused, remembered): (&mut Fresh, &mut RefusedGroups, &dyn Remembered),
         effects: &mut Effects,
         outcomes: &mut Vec<Result<Published>>,
     ) {
@@ -353,6 +372,12 @@ impl ShardState {
         let retained_before = topic.retained;
         let mut messages: Vec<Bytes> = Vec::with_capacity(publishes.len());
         for publish in publishes {
+            if publish.group != 0
+                && let Some(refusal) = refused.get(&publish.group)
+            {
+                outcomes.push(Err(refusal.clone()));
+                continue;
+            }
             let key: Option<[u8; 16]> = publish.idempotency[..].try_into().ok();
             let earlier = key.and_then(|key| {
                 let known = fresh.get(&(id, key)).copied();
@@ -372,6 +397,9 @@ impl ShardState {
                 publish.if_topic_id_plus_one,
             );
             if let Err(refusal) = check_end(topic, TopicEnd::from_wire(condition)) {
+                if publish.group != 0 {
+                    refused.insert(publish.group, refusal.clone());
+                }
                 outcomes.push(Err(refusal));
                 continue;
             }

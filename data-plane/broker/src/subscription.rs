@@ -140,6 +140,22 @@ impl Subscription {
         })
     }
 
+    /// Reads a topic from an offset on as this node's replica has it, whether or not there is a quorum. Who
+    /// needs all that was acknowledged before waits for the shard's frontier first.
+    pub fn of_replica(
+        broker: Arc<Broker>,
+        project: Arc<Project>,
+        topic: TopicName,
+        offset: u64,
+    ) -> Subscription {
+        let source = topic::TopicSource::of_replica(&broker, &project, topic, offset);
+        Subscription {
+            broker,
+            project,
+            source: Source::Topic(source),
+        }
+    }
+
     /// The cursor of what comes next.
     pub fn cursor(&self) -> String {
         self.broker

@@ -1,4 +1,5 @@
-//! The system's own project: where the service keeps what it must remember for its clients.
+//! The system's own projects: where the service keeps what it must remember for its clients, and, in the meta
+//! group, what every node has to know.
 //!
 //! What is written here is replicated, ordered and retained like everything else, and is the same on every
 //! node. No credential opens it: the catalogue cannot name it. Each use has a first level of its own,
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use highwater_proto::{
     client::Message,
     ids::{ProjectId, ShardId, TenantId},
-    limits::{FEED_SHARDS_MAX, GROUP_EVENTS_KEPT, TICKET_RECORD_MS},
+    limits::{AUDIT_MS, FEED_SHARDS_MAX, GROUP_EVENTS_KEPT, TICKET_RECORD_MS},
     names::{TopicFilter, TopicName},
 };
 use prost::Message as _;
@@ -20,6 +21,24 @@ use crate::{
 
 /// Its id, which no customer's project may have.
 pub const PROJECT: ProjectId = ProjectId::from_bytes([0; 16]);
+
+/// The id of what the meta group holds: what every node has to know.
+pub const META: ProjectId = {
+    let mut bytes = [0; 16];
+    bytes[15] = 1;
+    ProjectId::from_bytes(bytes)
+};
+
+/// Whether an id is one that no customer's project may have.
+pub fn is_own(id: ProjectId) -> bool {
+    id == PROJECT || id == META
+}
+
+/// The topic of the catalogue's documents, in the meta group.
+pub const CATALOGUE: &str = "catalogue";
+
+/// What the topics begin with that are audit logs, in the meta group.
+pub const AUDIT: &str = "audit/";
 
 /// What the topics begin with in which used tickets are recorded.
 pub const TICKETS: &str = "tickets/";
@@ -39,15 +58,6 @@ pub const GROUPS: &str = "groups/";
 /// The shards of a cluster never change, and neither does their order, so a topic stays where it is.
 pub fn project(mut shards: Vec<ShardId>) -> Project {
     shards.truncate(FEED_SHARDS_MAX);
-    let mut project = Project::new(PROJECT, TenantId::from_bytes([0; 16]), "system", shards);
-    let newest_counts = TopicPolicy {
-        last_value: true,
-        ..TopicPolicy::default()
-    };
-    let for_ms = |ms| Retention {
-        age_ms: Some(ms),
-        ..Retention::default()
-    };
     let so_many = |records| Retention {
         records: Some(records),
         ..Retention::default()
@@ -55,11 +65,45 @@ pub fn project(mut shards: Vec<ShardId>) -> Project {
     let policies = [
         (TICKETS, TopicPolicy::default(), for_ms(TICKET_RECORD_MS)),
         (GROUPS, TopicPolicy::default(), so_many(GROUP_EVENTS_KEPT)),
-        (NODES, newest_counts, Retention::default()),
-        (SESSIONS, newest_counts, Retention::default()),
+        (NODES, NEWEST_COUNTS, Retention::default()),
+        (SESSIONS, NEWEST_COUNTS, Retention::default()),
     ];
+    of_our_own(PROJECT, shards, policies)
+}
+
+/// The project of the meta group.
+pub fn meta_project(meta: ShardId) -> Project {
+    let policies = [
+        (CATALOGUE, NEWEST_COUNTS, Retention::default()),
+        (AUDIT, TopicPolicy::default(), for_ms(AUDIT_MS)),
+    ];
+    of_our_own(META, vec![meta], policies)
+}
+
+const NEWEST_COUNTS: TopicPolicy = TopicPolicy {
+    last_value: true,
+    must_exist: false,
+};
+
+fn for_ms(ms: u64) -> Retention {
+    Retention {
+        age_ms: Some(ms),
+        ..Retention::default()
+    }
+}
+
+/// Each policy is of one topic, or of those below a level that ends with a slash.
+fn of_our_own<const N: usize>(
+    id: ProjectId,
+    shards: Vec<ShardId>,
+    policies: [(&str, TopicPolicy, Retention); N],
+) -> Project {
+    let mut project = Project::new(id, TenantId::from_bytes([0; 16]), "system", shards);
     let policies = policies.map(|(level, topic, retention)| {
-        let filter = TopicFilter::try_from(format!("{level}#").as_str());
+        let filter = match level.ends_with('/') {
+            true => TopicFilter::try_from(format!("{level}#").as_str()),
+            false => TopicFilter::try_from(level),
+        };
         (
             filter.expect("a filter of our own"),
             Policy { topic, retention },
@@ -69,7 +113,7 @@ pub fn project(mut shards: Vec<ShardId>) -> Project {
     project
 }
 
-/// A record for a topic of the project. What is retained is what readers of all such topics begin with.
+/// A record for a topic of one of these projects. What is retained is what readers of all such topics begin with.
 pub fn publish(project: &Project, topic: TopicName, payload: Vec<u8>, retain: Retain) -> Publish {
     let message = Message {
         payload: payload.into(),
@@ -77,7 +121,7 @@ pub fn publish(project: &Project, topic: TopicName, payload: Vec<u8>, retain: Re
         ..Message::default()
     };
     Publish {
-        project: PROJECT,
+        project: project.id,
         policy: project.policy(&topic).topic,
         topic,
         message: message.encode_to_vec().into(),
@@ -85,6 +129,7 @@ pub fn publish(project: &Project, topic: TopicName, payload: Vec<u8>, retain: Re
         key: None,
         if_end: None,
         retain,
+        with_previous: false,
     }
 }
 

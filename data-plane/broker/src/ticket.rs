@@ -12,12 +12,13 @@
 //! Integers are big-endian; the whole is base64url without padding (RFC 4648, section 5).
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use highwater_credentials::SecretHash;
 use highwater_proto::{ErrorCode, ids::KeyId, names::TopicName};
 use subtle::ConstantTimeEq;
 
 use crate::{
     Broker,
-    catalogue::{Principal, SecretHash},
+    catalogue::Principal,
     handle::{Publish, Retain, interrupted},
     refusal::{Refusal, Result},
     system,
@@ -112,7 +113,10 @@ impl Broker {
     /// The text of a ticket for a principal. Its nonce is 16 random bytes; it ends no later than the key.
     pub fn seal_ticket(&self, principal: &Principal, ticket: &Ticket) -> String {
         assert_eq!(ticket.key, principal.key, "a ticket is worth its key");
-        self.tickets.seal(ticket, principal.secret_hash())
+        // Of a key that is gone there is nothing to seal with, and nothing that would be opened.
+        let secret = self.secret_of(principal.key);
+        let secret = secret.unwrap_or(SecretHash::from_bytes([0; 32]));
+        self.tickets.seal(ticket, &secret)
     }
 
     /// What a text from outside says, and whose it is. Whether it has ended is for the caller to look at,
@@ -124,8 +128,7 @@ impl Broker {
         let catalogue = self.catalogue();
         let opened = self.tickets.open(kind, text, |key| {
             let principal = catalogue.principal_of(key, now_ms)?;
-            let secret = *principal.secret_hash();
-            Some((principal, secret))
+            Some((principal, catalogue.secret_of(key)?))
         });
         let unknown = || Refusal::new(ErrorCode::Unauthenticated, "the ticket is not valid");
         opened.ok_or_else(unknown)

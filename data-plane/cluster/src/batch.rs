@@ -71,10 +71,14 @@ impl Batch {
     /// Adds one caller's publishes.
     pub fn add(
         &mut self,
-        publishes: Vec<Publish>,
+        mut publishes: Vec<Publish>,
         reply: oneshot::Sender<Result<Vec<Result<Published>>>>,
         permit: Option<OwnedSemaphorePermit>,
     ) {
+        // What is before it here is another caller's.
+        if let Some(first) = publishes.first_mut() {
+            first.with_previous = false;
+        }
         self.bytes += publishes.iter().map(|p| p.message.len()).sum::<usize>();
         self.callers.push(Caller {
             count: publishes.len(),
@@ -99,7 +103,7 @@ impl Batch {
         let mut runs: Vec<wire::TopicRun> = Vec::new();
         let mut by_topic: FxHashMap<(ProjectId, &TopicName), usize> = FxHashMap::default();
         let mut places = Vec::with_capacity(self.publishes.len());
-        for publish in &self.publishes {
+        for (publish, group) in self.publishes.iter().zip(Publish::groups(&self.publishes)) {
             let run = match by_topic.entry((publish.project, &publish.topic)) {
                 Entry::Occupied(known) => *known.get(),
                 Entry::Vacant(new) => {
@@ -119,7 +123,7 @@ impl Batch {
                 }
             };
             places.push((run, runs[run].publishes.len()));
-            runs[run].publishes.push(publish.to_wire());
+            runs[run].publishes.push(publish.to_wire(group));
         }
         let starts: Vec<usize> = runs
             .iter()
@@ -139,8 +143,10 @@ impl Batch {
 
     /// The request that asks the leader to append them all.
     pub fn forward(&self) -> wire::ForwardPublish {
+        let groups = Publish::groups(&self.publishes);
+        let publishes = self.publishes.iter().zip(groups);
         wire::ForwardPublish {
-            publishes: self.publishes.iter().map(forwarded_to_wire).collect(),
+            publishes: publishes.map(forwarded_to_wire).collect(),
         }
     }
 
@@ -227,6 +233,7 @@ mod tests {
             if_end: None,
             policy: Default::default(),
             retain: Default::default(),
+            with_previous: false,
         }
     }
 
@@ -269,6 +276,32 @@ mod tests {
         };
         assert_eq!(numbers(first_outcome.try_recv().unwrap()), [0, 1, 2]);
         assert_eq!(numbers(second_outcome.try_recv().unwrap()), [3]);
+    }
+
+    #[test]
+    fn publishes_that_belong_together_are_of_one_caller() {
+        let mut batch = Batch::new();
+        let with_previous = |publish| Publish {
+            with_previous: true,
+            ..publish
+        };
+        let (first, _first) = oneshot::channel();
+        let (second, _second) = oneshot::channel();
+        let pair = vec![publish("a", "0"), with_previous(publish("b", "1"))];
+        batch.add(pair.clone(), first, None);
+        let claims = vec![with_previous(publish("a", "2")), publish("a", "3")];
+        batch.add([claims, pair].concat(), second, None);
+        let forwarded = batch.forward().publishes.into_iter();
+        let groups: Vec<u32> = forwarded.map(|f| f.publish.unwrap().group).collect();
+        assert_eq!(groups, [1, 1, 0, 0, 2, 2]);
+        let Some(wire::command::Command::Publish(proposed)) = batch.command(5).0.command else {
+            panic!("a batch is a publish command");
+        };
+        let groups = proposed.runs.iter().map(|run| {
+            let groups = run.publishes.iter().map(|p| p.group);
+            groups.collect::<Vec<_>>()
+        });
+        assert_eq!(groups.collect::<Vec<_>>(), [vec![1, 0, 0, 2], vec![1, 2]]);
     }
 
     #[test]

@@ -99,10 +99,9 @@ pub fn queue(frame: &Frame, replica: &Replica) -> Result<Queued> {
     let (forwarded, queued) = match frame.kind {
         Kind::Publish => {
             let request: wire::ForwardPublish = decode(frame.body.clone())?;
-            let publishes = request.publishes.into_iter().map(publish_from_wire);
             let (reply, outcomes) = oneshot::channel();
             let forwarded = Forwarded::Publish {
-                publishes: publishes.collect::<Result<_>>()?,
+                publishes: publishes_from_wire(request)?,
                 reply,
             };
             (forwarded, Queued::Publish(outcomes))
@@ -364,7 +363,17 @@ fn project_from_wire(bytes: &[u8]) -> Result<ProjectId> {
     ProjectId::try_from(bytes).map_err(invalid)
 }
 
-fn publish_from_wire(forwarded: wire::ForwardedPublish) -> Result<Publish> {
+fn publishes_from_wire(request: wire::ForwardPublish) -> Result<Vec<Publish>> {
+    let mut group_before = 0;
+    let publish = |forwarded: wire::ForwardedPublish| {
+        let group = forwarded.publish.as_ref().map_or(0, |p| p.group);
+        publish_from_wire(forwarded, std::mem::replace(&mut group_before, group))
+    };
+    request.publishes.into_iter().map(publish).collect()
+}
+
+/// A publish as another node has sent it on, after one of this group.
+fn publish_from_wire(forwarded: wire::ForwardedPublish, group_before: u32) -> Result<Publish> {
     let publish = forwarded.publish.unwrap_or_default();
     let policy = forwarded.policy.unwrap_or_default();
     Ok(Publish {
@@ -385,6 +394,7 @@ fn publish_from_wire(forwarded: wire::ForwardedPublish) -> Result<Publish> {
             let message = "the publish asks for what this release does not know";
             Refusal::new(ErrorCode::InvalidRequest, message)
         })?,
+        with_previous: publish.group != 0 && publish.group == group_before,
     })
 }
 
@@ -397,11 +407,11 @@ pub fn policy_to_wire(policy: TopicPolicy) -> wire::TopicPolicy {
 }
 
 /// A publish with its topic, as it is sent to the leader.
-pub fn forwarded_to_wire(publish: &Publish) -> wire::ForwardedPublish {
+pub fn forwarded_to_wire((publish, group): (&Publish, u32)) -> wire::ForwardedPublish {
     wire::ForwardedPublish {
         project: Bytes::copy_from_slice(publish.project.as_bytes()),
         topic: publish.topic.to_string(),
-        publish: Some(publish.to_wire()),
+        publish: Some(publish.to_wire(group)),
         policy: Some(policy_to_wire(publish.policy)),
     }
 }

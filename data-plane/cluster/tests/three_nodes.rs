@@ -189,6 +189,7 @@ fn publish(topic: &str, message: String, key: Option<u8>) -> Publish {
         if_end: None,
         policy: Default::default(),
         retain: Default::default(),
+        with_previous: false,
     }
 }
 

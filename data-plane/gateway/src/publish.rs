@@ -137,6 +137,7 @@ impl<'a> Batch<'a> {
                 (true, false) => Retain::Set,
                 (true, true) => Retain::Clear,
             },
+            with_previous: false,
         });
         Ok(Slot::Sent {
             topic: request.topic,

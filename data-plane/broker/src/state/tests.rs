@@ -340,3 +340,43 @@ fn a_conditional_deletion_is_refused_once_the_topic_moved_on() {
         assert_eq!(answer.answer, Answer::Deleted(Ok(existed)));
     }
 }
+
+#[test]
+fn publishes_that_belong_together_are_appended_together_or_not_at_all() {
+    let (mut state, memory) = (ShardState::default(), Memory::default());
+    // Two documents and what is said of them elsewhere, by two writers who have seen the same end.
+    let commit = |next_offset: u64| {
+        let runs = vec![(0, "documents", vec![None; 4]), (0, "audit", vec![None; 2])];
+        let mut command = batch(1, runs);
+        let Some(cluster::command::Command::Publish(batch)) = &mut command.command else {
+            panic!("a batch is a publish command");
+        };
+        for (at, publish) in batch.runs[0].publishes.iter_mut().enumerate() {
+            publish.group = 1 + at as u32 / 2;
+            if at % 2 == 0 {
+                publish.if_next_offset_plus_one = next_offset + 1;
+            }
+        }
+        for (at, publish) in batch.runs[1].publishes.iter_mut().enumerate() {
+            publish.group = 1 + at as u32;
+        }
+        command
+    };
+    let is_done = |effects: &Effects| -> Vec<bool> {
+        let outcomes = outcomes(effects);
+        outcomes.iter().map(Result::is_ok).collect()
+    };
+    let effects = state.apply(commit(0), &memory);
+    assert_eq!(is_done(&effects), [true, true, false, false, true, false]);
+    let [named, told] = ["documents", "audit"].map(|name| TopicName::try_from(name).unwrap());
+    assert_eq!(state.named(PROJECTS[0], &named).unwrap().next_offset, 2);
+    assert_eq!(state.named(PROJECTS[0], &told).unwrap().next_offset, 1);
+
+    let effects = state.apply(delete(0, "audit"), &memory);
+    assert_eq!(effects.deleted.len(), 1);
+    let effects = state.apply(commit(7), &memory);
+    assert_eq!(is_done(&effects), [false; 6]);
+    assert!(effects.segments.is_empty());
+    let refused = state.named(PROJECTS[0], &told);
+    assert!(refused.is_none(), "what is refused with others makes no topic");
+}

@@ -50,7 +50,7 @@ impl World {
     fn with_tail(shards: u32, tail_bytes_max: usize) -> World {
         let time_ms = Arc::new(AtomicU64::new(1_000));
         let mut running = JoinSet::new();
-        let shards: Vec<FakeShard> = (0..shards)
+        let mut all: Vec<FakeShard> = (0..=shards)
             .map(|id| {
                 let time_ms = time_ms.clone();
                 let clock = Arc::new(move || time_ms.load(Ordering::Relaxed));
@@ -60,12 +60,19 @@ impl World {
                 shard
             })
             .collect();
+        let meta = all.pop().expect("the meta group is the last");
+        let shards = all;
         let ids = shards.iter().map(|s| s.handle().id()).collect();
         let project = Project::new(ProjectId::generate(), TenantId::generate(), "p", ids);
         let catalogue = Catalogue::new([project.clone()], []);
         let handles = shards.iter().map(|s| s.handle().clone()).collect();
         World {
-            broker: Arc::new(Broker::new(b"secret", catalogue, handles)),
+            broker: Arc::new(Broker::new(
+                b"secret",
+                catalogue,
+                handles,
+                meta.handle().clone(),
+            )),
             project: Arc::new(project),
             shards,
             time_ms,
@@ -141,6 +148,7 @@ async fn publish(
         if_end: None,
         policy: TopicPolicy::default(),
         retain,
+        with_previous: false,
     };
     let shard = broker.shard_of(project, &publish.topic);
     let outcome = shard.publish(vec![publish]).await.unwrap();

@@ -104,6 +104,27 @@ impl TopicSource {
         })
     }
 
+    /// From an offset on, as this node's replica has the topic: no other node is asked how far it is.
+    pub(super) fn of_replica(
+        broker: &Broker,
+        project: &Arc<Project>,
+        topic: TopicName,
+        offset: u64,
+    ) -> TopicSource {
+        let shard = broker.shard_of(project, &topic).clone();
+        let channel = Channel::Topic(TopicKey::of(project.id, &topic));
+        TopicSource {
+            tail: shard.tail().open(channel),
+            shard,
+            project: project.clone(),
+            topic,
+            incarnation: None,
+            offset,
+            owes_retained: false,
+            position: None,
+        }
+    }
+
     pub(super) fn cursor(&self) -> Cursor {
         Cursor::Topic(TopicCursor {
             owes_retained: self.owes_retained,

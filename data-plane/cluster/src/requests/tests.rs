@@ -17,6 +17,7 @@ fn publish() -> Publish {
         if_end: None,
         policy: Default::default(),
         retain: Default::default(),
+        with_previous: false,
     }
 }
 

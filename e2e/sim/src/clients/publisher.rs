@@ -137,6 +137,7 @@ fn publish(world: &World, topic: &TopicName, message: MessageId) -> Publish {
         if_end: None,
         policy: world.project.policy(topic).topic,
         retain: Retain::Unchanged,
+        with_previous: false,
     }
 }
 

@@ -7,7 +7,7 @@
 //! | `http://localhost:*` | this host with any port |
 //! | `*` | every page there is |
 
-use highwater_proto::limits::ORIGIN_BYTES_MAX;
+use crate::limits::ORIGIN_BYTES_MAX;
 
 /// What a project allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
