@@ -16,6 +16,7 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 mod banner;
 mod children;
 mod layout;
+mod seed;
 
 use layout::Layout;
 
@@ -75,17 +76,17 @@ pub fn run(args: Args, output: Output) -> anyhow::Result<()> {
     );
     let ready = |pids: &[u32]| banner::print(output, &layout, pids, begun.elapsed());
     match args.nodes {
-        1 => run_here(&layout.nodes[0].config, &layout.nodes[0].log, ready),
-        _ => children::run(&layout.nodes, args.restart, ready),
+        1 => run_here(&layout, ready),
+        _ => children::run(&layout, args.restart, ready),
     }
 }
 
 /// Runs one node in this process.
 fn run_here(
-    config: &Path,
-    log: &Path,
+    layout: &Layout,
     ready: impl FnOnce(&[u32]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    let (config, log) = (&layout.nodes[0].config, &layout.nodes[0].log);
     // The variables of a real node are not for this one.
     let config = Config::read(config, std::iter::empty())?;
     let log_file =
@@ -102,6 +103,7 @@ fn run_here(
             let signalled = async { anyhow::Ok(shutdown::signal().await?) };
             let started = async {
                 anyhow::ensure!(until_ready.await, not_ready(log));
+                seed::plant(layout).await?;
                 ready(&[std::process::id()])?;
                 std::future::pending::<anyhow::Result<()>>().await
             };

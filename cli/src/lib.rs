@@ -15,7 +15,6 @@ mod client;
 mod dev;
 mod doctor;
 mod exit;
-mod key;
 mod node;
 mod output;
 mod publish;
@@ -55,8 +54,6 @@ enum Command {
     Bench(bench::Args),
     /// Check this machine and a server, and say what to do
     Doctor(doctor::Args),
-    /// Make API keys for the catalogue file
-    Key(key::Args),
     /// Print the completion script of a shell
     Completion {
         /// Which shell
@@ -77,7 +74,6 @@ pub fn main() -> ExitCode {
         Command::Topic(args) => topic::run(args, output),
         Command::Bench(args) => bench::run(args, output),
         Command::Doctor(args) => doctor::run(args, output),
-        Command::Key(args) => key::run(args, output),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "highwater", &mut script);

@@ -12,7 +12,7 @@ pub struct Args {
     /// The configuration file; see config.example.toml for its keys
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Check the configuration and the catalogue, and end
+    /// Check the configuration, and end
     #[arg(long)]
     check: bool,
     /// Stop when the process that started this one ends
@@ -29,8 +29,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let config = Config::read(&args.config, std::env::vars())?;
     if args.check {
-        highwater_node::catalogue_file::Watch::new(config.catalogue.clone(), config.shards)
-            .look(true)?;
         eprintln!("the configuration is fine");
         return Ok(());
     }

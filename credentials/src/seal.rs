@@ -50,7 +50,10 @@ mod tests {
     fn a_value_is_opened_under_its_name_and_nowhere_else() {
         let sealer = Sealer::new(b"secret of the cluster");
         let sealed = sealer.seal("sig_1", b"private", &[7; 12]);
-        assert_eq!(sealer.open("sig_1", &sealed).as_deref(), Some(&b"private"[..]));
+        assert_eq!(
+            sealer.open("sig_1", &sealed).as_deref(),
+            Some(&b"private"[..])
+        );
         assert_eq!(sealer.open("sig_2", &sealed), None);
         assert_eq!(Sealer::new(b"another secret").open("sig_1", &sealed), None);
         for at in 0..sealed.len() {

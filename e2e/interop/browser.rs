@@ -15,7 +15,6 @@ use tokio::{
     process::{Child, Command},
     sync::mpsc,
 };
-use toml::Value as Toml;
 
 use crate::foreign::node_module;
 
@@ -38,11 +37,9 @@ impl Browser {
     pub async fn open(cluster: &Cluster, run: &str, parameters: &Value) -> Browser {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let origin = format!("http://{}", listener.local_addr().expect("its address"));
-        cluster.edit_catalogue(|catalogue| {
-            let origins = Toml::Array(vec![Toml::String(origin.clone())]);
-            let project = catalogue["projects"][0].as_table_mut().expect("a project");
-            project.insert("origins".into(), origins);
-        });
+        cluster
+            .edit_project(0, |project| project.origins = vec![origin.clone()])
+            .await;
         allowed(cluster, &origin).await;
 
         let (poster, posts) = mpsc::channel(POSTS);

@@ -35,6 +35,43 @@ impl Interceptor for Bearer {
     }
 }
 
+/// Where the services of one node are.
+pub struct Endpoints<'a> {
+    /// `host:port`
+    pub address: &'a str,
+    /// The authority (PEM) of its certificate, if it has one.
+    pub ca: Option<&'a str>,
+}
+
+impl Endpoints<'_> {
+    /// A connection that is made when it is used, with this credential.
+    ///
+    /// # Panics
+    /// When something of it cannot be.
+    pub fn connect(&self, credential: &str) -> InterceptedService<Channel, Bearer> {
+        let scheme = if self.ca.is_some() { "https" } else { "http" };
+        let endpoint = Endpoint::from_shared(format!("{scheme}://{}", self.address));
+        let mut endpoint = endpoint.expect("an address");
+        if let Some(ca) = self.ca {
+            let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
+            endpoint = endpoint.tls_config(tls).expect("a certificate");
+        }
+        let endpoint = endpoint
+            .connect_timeout(Duration::from_secs(2))
+            // A frozen node keeps its sockets: only silence gives it away.
+            .http2_keep_alive_interval(Duration::from_secs(2))
+            .keep_alive_timeout(Duration::from_secs(2))
+            .keep_alive_while_idle(true)
+            .tcp_nodelay(true);
+        let bearer = Bearer(
+            format!("Bearer {credential}")
+                .parse()
+                .expect("a credential"),
+        );
+        InterceptedService::new(endpoint.connect_lazy(), bearer)
+    }
+}
+
 /// A connection to one node that is made when it is used, and made again when it breaks.
 #[derive(Clone)]
 pub struct Client {
@@ -48,8 +85,7 @@ impl Client {
     /// # Panics
     /// When the address or the key cannot be one.
     pub fn new(address: &str, key: &str) -> Client {
-        let endpoint = Endpoint::from_shared(format!("http://{address}"));
-        Client::connect(address, key, endpoint.expect("an address"))
+        Client::of(&Endpoints { address, ca: None }, key)
     }
 
     /// The same over TLS, of a node whose certificate this authority (PEM) issued.
@@ -57,28 +93,15 @@ impl Client {
     /// # Panics
     /// When the address, the key or the authority cannot be one.
     pub fn with_tls(address: &str, key: &str, ca: &str) -> Client {
-        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
-        let endpoint = Endpoint::from_shared(format!("https://{address}")).expect("an address");
-        Client::connect(
-            address,
-            key,
-            endpoint.tls_config(tls).expect("a certificate"),
-        )
+        let ca = Some(ca);
+        Client::of(&Endpoints { address, ca }, key)
     }
 
-    fn connect(address: &str, key: &str, endpoint: Endpoint) -> Client {
-        let endpoint = endpoint
-            .connect_timeout(Duration::from_secs(2))
-            // A frozen node keeps its sockets: only silence gives it away.
-            .http2_keep_alive_interval(Duration::from_secs(2))
-            .keep_alive_timeout(Duration::from_secs(2))
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true);
-        let bearer = Bearer(format!("Bearer {key}").parse().expect("a key"));
-        let service = InterceptedService::new(endpoint.connect_lazy(), bearer);
+    fn of(endpoints: &Endpoints<'_>, key: &str) -> Client {
+        let grpc = HighwaterClient::new(endpoints.connect(key));
         Client {
-            grpc: HighwaterClient::new(service).max_decoding_message_size(16 << 20),
-            address: address.into(),
+            grpc: grpc.max_decoding_message_size(16 << 20),
+            address: endpoints.address.into(),
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use highwater_proto::client::Record;
+use highwater_proto::{client::Record, control::Document};
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -21,6 +21,7 @@ use crate::{
     process::{self, Pid},
 };
 
+mod catalogue;
 mod certificates;
 mod files;
 mod ports;
@@ -64,6 +65,8 @@ static SLOTS: Semaphore = Semaphore::const_new(2);
 /// a warning that was not expected.
 pub struct Cluster {
     nodes: Vec<Node>,
+    /// What the catalogue is to begin with.
+    documents: Vec<Document>,
     keys: Vec<String>,
     faults: Option<Faults>,
     allowed: Vec<&'static str>,
@@ -100,6 +103,8 @@ impl Cluster {
         cluster._slot = Some(slot);
         cluster.start_all();
         cluster.all_ready().await;
+        let documents = mem::take(&mut cluster.documents);
+        cluster.seed(&documents).await;
         cluster
     }
 
@@ -116,6 +121,7 @@ impl Cluster {
         });
         Cluster {
             nodes: written.nodes,
+            documents: written.documents,
             keys: written.keys,
             faults,
             allowed: setup.allowed_warnings,
@@ -236,6 +242,11 @@ impl Cluster {
         node.process = Some(process::spawn(&mut command).expect("the node starts"));
     }
 
+    /// Whether a node's process was started and not ended.
+    pub fn is_running(&self, node: usize) -> bool {
+        self.nodes[node].process.is_some()
+    }
+
     /// Starts every node that does not run.
     pub fn start_all(&mut self) {
         for node in 0..self.size() {
@@ -342,26 +353,6 @@ impl Cluster {
     /// When it was never started.
     pub fn log(&self, node: usize) -> String {
         fs::read_to_string(&self.nodes[node].log).expect("a log")
-    }
-
-    /// Changes the catalogue that all nodes read, as an editor would: the new file takes the place of
-    /// the old one at once.
-    ///
-    /// # Panics
-    /// When it cannot be read or written.
-    pub fn edit_catalogue(&self, edit: impl FnOnce(&mut toml::Table)) {
-        let path = self.catalogue();
-        let text = fs::read_to_string(&path).expect("the catalogue");
-        let mut catalogue = text.parse().expect("TOML");
-        edit(&mut catalogue);
-        let new = path.with_extension("new");
-        fs::write(&new, catalogue.to_string()).expect("it is written");
-        fs::rename(&new, &path).expect("it takes its place");
-    }
-
-    /// The file of the catalogue that all nodes read.
-    pub fn catalogue(&self) -> PathBuf {
-        self.folder().join("catalogue.toml")
     }
 
     /// What a node says at some path, without a credential.

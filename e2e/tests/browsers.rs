@@ -16,7 +16,6 @@ use highwater_e2e::{
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use toml::{Table, Value as Toml};
 
 /// A new ticket, from one of the nodes.
 async fn ticket(cluster: &Cluster, node: usize, project: usize) -> String {
@@ -116,12 +115,6 @@ async fn a_browser_that_comes_back_by_itself_loses_and_repeats_nothing() {
     }
 }
 
-/// An entry of a list of the catalogue, such as the first of its `keys`.
-fn entry<'a>(catalogue: &'a mut Table, list: &str, at: usize) -> &'a mut Table {
-    let list = catalogue[list].as_array_mut().expect("a list");
-    list[at].as_table_mut().expect("an entry")
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_are_allowed_by_project_at_every_node() {
     const APP: &str = "https://app.example.com";
@@ -138,10 +131,9 @@ async fn pages_are_allowed_by_project_at_every_node() {
     for node in 0..cluster.size() {
         assert_eq!(ask(node, 0, APP).await, StatusCode::FORBIDDEN);
     }
-    cluster.edit_catalogue(|catalogue| {
-        let origins = Toml::from(vec![APP]);
-        entry(catalogue, "projects", 0).insert("origins".into(), origins);
-    });
+    cluster
+        .edit_project(0, |project| project.origins = vec![APP.to_owned()])
+        .await;
     for node in 0..cluster.size() {
         eventually("the page is allowed", async || {
             ask(node, 0, APP).await == StatusCode::OK
@@ -171,16 +163,13 @@ async fn a_key_ends_at_its_time_at_every_node() {
         socket.subscribe(1, &["a"], "latest").await.unwrap();
         open.push((events.await.unwrap(), socket));
     }
-    // Long enough for every node to have read the file before.
+    // Long enough for every node to have heard of it before.
     let end = SystemTime::now() + Duration::from_secs(8);
     let end_ms = end
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap()
         .as_millis() as u64;
-    cluster.edit_catalogue(|catalogue| {
-        let time = Toml::from(end_ms.to_string());
-        entry(catalogue, "keys", 1).insert("expires_at".into(), time);
-    });
+    cluster.edit_key(1, |key| key.expires_at_ms = end_ms).await;
     for (node, (mut events, mut socket)) in open.into_iter().enumerate() {
         let mut next = async || within_deadline("there is an event", events.next()).await;
         let warning = next().await.unwrap().unwrap();

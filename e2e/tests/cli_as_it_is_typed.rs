@@ -1,13 +1,11 @@
 //! What a new user types, in that order, with the exit codes and the JSON that scripts rely on.
 
-use std::fs;
-
 use highwater_e2e::{
     Cluster,
     cli::Cli,
     cluster::{Policy, Setup, free_port},
     dev::Dev,
-    eventually, eventually_some,
+    eventually_some,
 };
 use serde_json::{Value, json};
 
@@ -119,33 +117,6 @@ async fn the_tools_around_it_do_their_work() {
     let script = cli.run(&["completion", "bash"]).await;
     assert_eq!(script.code, 0);
     assert!(script.stdout.contains("complete -F _highwater"));
-
-    // A key that is made works once it is in the catalogue.
-    let data = dev.ready["data_dir"].as_str().unwrap();
-    let secret = format!("{data}/cluster.secret");
-    let made = cli.json(&["key", "new", "--secret-file", &secret]).await;
-    let text = |name: &str| made[0][name].as_str().unwrap();
-    let own = Cli {
-        key: text("key").to_owned(),
-        ..cli.clone()
-    };
-    assert_eq!(own.run(&["pub", "keys", "x"]).await.code, 4);
-    let catalogue = dev.ready["catalogue"].as_str().unwrap();
-    let entry = format!(
-        "\n[[keys]]\nid = \"{}\"\nproject = \"{}\"\nsecret_hash = \"{}\"\n\
-         permissions = [{{ operations = [\"publish\"], topics = \"keys\" }}]\n",
-        text("id"),
-        dev.ready["project"].as_str().unwrap(),
-        text("secret_hash"),
-    );
-    let before = fs::read_to_string(catalogue).unwrap();
-    fs::write(catalogue, before + &entry).unwrap();
-    eventually("the new key is known", async || {
-        own.run(&["pub", "keys", "x"]).await.code == 0
-    })
-    .await;
-    // It allows what it says, and no more.
-    assert_eq!(own.run(&["read", "keys"]).await.code, 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,9 +1,6 @@
 //! P11: a revoked key is refused, and what it has open is closed, within a second on every node.
 
-use std::{
-    fs::{self, File},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use highwater_e2e::{
     Cluster, Door, Live,
@@ -13,17 +10,11 @@ use highwater_e2e::{
     refusal::Refusal,
     socket::Socket,
 };
-use toml::{Table, Value};
+use highwater_proto::control::{self, document::Resource};
 use tonic::Code;
 
 /// What is promised is a second; a machine that does much else at the same time may be late.
 const LATEST: Duration = Duration::from_secs(10);
-
-/// The keys of a catalogue.
-fn keys(catalogue: &mut Table) -> &mut Vec<Value> {
-    let keys = catalogue.get_mut("keys").and_then(Value::as_array_mut);
-    keys.expect("there are keys")
-}
 
 /// Waits until a subscription is ended by the server, and says why it was.
 async fn end_of(mut live: Subscription) -> Code {
@@ -75,9 +66,7 @@ async fn a_revoked_key_is_refused_and_its_subscriptions_are_closed_on_every_node
     cluster.client_of(0, 1).publish("a", "p#0").await.unwrap();
 
     let start = Instant::now();
-    cluster.edit_catalogue(|catalogue| {
-        keys(catalogue).remove(1);
-    });
+    cluster.revoke_key(1).await;
     for (node, live) in open.into_iter().enumerate() {
         assert_eq!(end_of(live).await, Code::Unauthenticated);
         let took = start.elapsed();
@@ -119,9 +108,7 @@ async fn so_are_its_event_streams_and_websockets() {
     cluster.client_of(0, 1).publish("a", "p#0").await.unwrap();
 
     let start = Instant::now();
-    cluster.edit_catalogue(|catalogue| {
-        keys(catalogue).remove(1);
-    });
+    cluster.revoke_key(1).await;
     for (node, (events, socket)) in open.into_iter().enumerate() {
         assert_eq!(end_of_events(events).await, "unauthenticated");
         let end = ("unauthenticated".to_owned(), Some(4401));
@@ -145,85 +132,44 @@ async fn so_are_its_event_streams_and_websockets() {
     }
 }
 
-/// The digit that a hexadecimal hash begins with, changed.
-fn spoil(key: &mut Value) {
-    let hash = key["secret_hash"].as_str().expect("a hash").to_owned();
-    let digit = if hash.starts_with('0') { "1" } else { "0" };
-    key["secret_hash"] = Value::String(format!("{digit}{}", &hash[1..]));
-}
-
-/// A file that looks unchanged, by its size and its time, is read only because the signal asks for it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sighup_reads_the_catalogue_again() {
-    let cluster = Cluster::start().await;
-    let client = cluster.client_of(0, 1);
-    client.publish("a", "p#0").await.unwrap();
-    let before = fs::metadata(cluster.catalogue()).unwrap();
-    let reads = || {
-        cluster
-            .log(0)
-            .matches("the catalogue was read again")
-            .count()
-    };
-    let text = fs::read_to_string(cluster.catalogue()).unwrap();
-    let mut catalogue: Table = text.parse().unwrap();
-    spoil(&mut keys(&mut catalogue)[1]);
-    let spoilt = keys(&mut catalogue)[1]["secret_hash"].as_str().unwrap();
-    let original: Table = text.parse().unwrap();
-    let original = original["keys"][1]["secret_hash"].as_str().unwrap();
-    // Beside it first, so that no node sees the new content with a new time.
-    let new = cluster.folder().join("catalogue.new");
-    fs::write(&new, text.replace(original, spoilt)).unwrap();
-    let file = File::options().write(true).open(&new).unwrap();
-    file.set_modified(before.modified().unwrap()).unwrap();
-    fs::rename(&new, cluster.catalogue()).unwrap();
-    assert_eq!(reads(), 0, "nobody has looked");
-    assert!(client.publish("a", "p#1").await.is_ok());
-
-    for node in 0..cluster.size() {
-        cluster.pid(node).hang_up();
-    }
+/// What a key's owner sees on every node when something is suspended, and that it is over when it is not any more.
+async fn is_suspended(cluster: &Cluster, suspend: impl AsyncFn(control::State)) {
+    let mut open = Vec::new();
     for node in 0..cluster.size() {
         let client = cluster.client_of(node, 1);
-        eventually("the key is refused", async || {
-            let outcome = client.publish("a", "p#2").await;
-            outcome.is_err_and(|status| status.code() == Code::Unauthenticated)
+        open.push(client.subscribe(&["a"], "latest").await.unwrap());
+    }
+    suspend(control::State::Suspended).await;
+    for (node, live) in open.into_iter().enumerate() {
+        assert_eq!(end_of(live).await, Code::PermissionDenied);
+        let refused = cluster.client_of(node, 1).publish("a", "p#1").await;
+        assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
+    }
+    suspend(control::State::Active).await;
+    for node in 0..cluster.size() {
+        let client = cluster.client_of(node, 1);
+        eventually("it is let in again", async || {
+            client.publish("a", "p#2").await.is_ok()
         })
         .await;
     }
-    eventually("it was read once", async || reads() == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_catalogue_that_cannot_be_used_changes_nothing_and_is_told() {
-    let mut cluster = Cluster::start().await;
-    cluster.allow_warning("the catalogue in force stays");
-    let mut live = cluster.client(1).subscribe(&["a"], "latest").await.unwrap();
-    let good = fs::read(cluster.catalogue()).unwrap();
-    cluster.edit_catalogue(|catalogue| {
-        let key = keys(catalogue)[0].as_table_mut().expect("a key");
-        key.insert("permisions".into(), Value::Boolean(true));
-    });
-    for node in 0..cluster.size() {
-        eventually("the mistake is told", async || {
-            let text = cluster.get(node, "/readyz?verbose").await.unwrap();
-            text.contains("[!] catalogue: ") && text.contains("permisions")
-        })
-        .await;
-        assert!(cluster.is_ready(node).await, "requests are served");
-        cluster.client(node).publish("a", "p#0").await.unwrap();
-    }
-    let records = within_deadline("what is open goes on", live.records(3)).await;
-    assert_eq!(records.unwrap().len(), 3);
-
-    let new = cluster.folder().join("catalogue.new");
-    fs::write(&new, good).unwrap();
-    fs::rename(&new, cluster.catalogue()).unwrap();
-    for node in 0..cluster.size() {
-        eventually("the mistake is gone", async || {
-            let text = cluster.get(node, "/readyz?verbose").await.unwrap();
-            text.contains("[+] catalogue: ok")
-        })
-        .await;
-    }
+async fn a_suspended_project_is_closed_until_it_is_active_again() {
+    let cluster = Cluster::start().await;
+    is_suspended(&cluster, async |state| {
+        let edit = cluster.edit_project(1, |project| project.set_state(state));
+        edit.await;
+    })
+    .await;
+    let tenant = format!("ten_{:032x}", 1);
+    is_suspended(&cluster, async |state| {
+        let edit = cluster.edit(&tenant, |resource| match resource {
+            Some(Resource::Tenant(tenant)) => tenant.set_state(state),
+            other => panic!("{other:?} is no tenant"),
+        });
+        edit.await;
+    })
+    .await;
 }

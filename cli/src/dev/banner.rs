@@ -26,7 +26,6 @@ pub fn print(output: Output, layout: &Layout, pids: &[u32], took: Duration) -> a
         "key": identity.key,
         "shards": identity.shards,
         "data_dir": layout.folder,
-        "catalogue": layout.folder.join("catalogue.toml"),
         "servers": layout.nodes.iter().map(|n| format!("http://{}", n.client)).collect::<Vec<_>>(),
         "nodes": each().map(|(node, pid)| json!({
             "id": node.id,

@@ -14,24 +14,29 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{READY_TIMEOUT, layout::NodeFiles, not_ready};
+use super::{
+    READY_TIMEOUT,
+    layout::{Layout, NodeFiles},
+    not_ready, seed,
+};
 
 /// How long a node may take to stop before it is killed; longer than it gives itself.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Runs them until this process is told to stop.
 pub fn run(
-    nodes: &[NodeFiles],
+    layout: &Layout,
     restart: bool,
     ready: impl FnOnce(&[u32]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    let nodes = &layout.nodes;
     // On this thread alone: the nodes end with the thread that started them.
     crate::client::block_on(async {
         let mut children = nodes
             .iter()
             .map(start)
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let ran = watch(nodes, &mut children, restart, ready).await;
+        let ran = watch(layout, &mut children, restart, ready).await;
         eprintln!("stopping");
         join_all(children.iter_mut().map(stop)).await;
         ran
@@ -64,20 +69,23 @@ fn start(node: &NodeFiles) -> anyhow::Result<Child> {
 }
 
 async fn watch(
-    nodes: &[NodeFiles],
+    layout: &Layout,
     children: &mut [Child],
     restart: bool,
     ready: impl FnOnce(&[u32]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    let nodes = &layout.nodes;
     let mut ready = Some(ready);
     let (is_ready, mut became_ready) = mpsc::channel(1);
     let signalled = shutdown::signal();
     tokio::pin!(signalled);
     let all_ready = async {
         let waits = join_all(nodes.iter().map(wait_ready)).await;
-        let _ = is_ready
-            .send(waits.into_iter().collect::<anyhow::Result<()>>())
-            .await;
+        let outcome = async {
+            waits.into_iter().collect::<anyhow::Result<()>>()?;
+            seed::plant(layout).await
+        };
+        let _ = is_ready.send(outcome.await).await;
         std::future::pending::<()>().await;
     };
     tokio::pin!(all_ready);

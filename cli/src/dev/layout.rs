@@ -9,10 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use highwater_node::{
-    KeyHasher,
-    catalogue_file::{CatalogueFile, KeyEntry, PermissionEntry, ProjectEntry, TenantEntry},
-};
+use highwater_credentials::KeyHasher;
 use highwater_proto::ids::{KeyId, ProjectId, TenantId};
 use serde::{Deserialize, Serialize};
 
@@ -102,11 +99,6 @@ impl Layout {
             &self.folder.join("cluster.secret"),
             &self.identity.cluster_secret,
         )?;
-        let catalogue = self.folder.join("catalogue.toml");
-        // Written once: people add keys and policies to it.
-        if !catalogue.exists() {
-            write_private(&catalogue, &toml::to_string(&self.identity.catalogue()?)?)?;
-        }
         let peers: String = self
             .nodes
             .iter()
@@ -116,7 +108,7 @@ impl Layout {
             let text = format!(
                 "# Written at each start of `highwater dev`.\n\
                  node = {}\ncluster = \"dev\"\ncluster_secret_file = \"cluster.secret\"\n\
-                 data_dir = \"node-{}\"\nshards = {}\ncatalogue = \"catalogue.toml\"\n\
+                 data_dir = \"node-{}\"\nshards = {}\n\
                  shutdown_timeout_ms = 10000\n\
                  [client]\nlisten = \"{}\"\n[peer]\nlisten = \"{}\"\n[peers]\n{peers}\
                  [log]\nformat = \"text\"\nlevel = {}\n",
@@ -150,43 +142,6 @@ impl Identity {
             project: ProjectId::generate().to_string(),
             key,
         }
-    }
-
-    /// One tenant, one project, one key that may do everything in it. The project lies in one shard, as
-    /// any project does of which nothing else is said: a filter then follows one log, and what is seen
-    /// here is what is seen elsewhere. Who wants more finds `spread` in the file.
-    fn catalogue(&self) -> anyhow::Result<CatalogueFile> {
-        let hasher = KeyHasher::new(self.cluster_secret.as_bytes());
-        let (id, hash) = crate::key::hash(&hasher, &self.key).context("dev.toml holds no key")?;
-        let operations = ["publish", "subscribe", "manage"].map(str::to_owned);
-        Ok(CatalogueFile {
-            tenants: vec![TenantEntry {
-                id: self.tenant.clone(),
-                name: "dev".into(),
-            }],
-            projects: vec![ProjectEntry {
-                id: self.project.clone(),
-                tenant: self.tenant.clone(),
-                name: "dev".into(),
-                spread: 1,
-                payload_bytes_max: None,
-                // Pages that are being written, from whatever serves them on this machine.
-                origins: ["http://localhost:*", "http://127.0.0.1:*"]
-                    .map(str::to_owned)
-                    .to_vec(),
-                policies: Vec::new(),
-            }],
-            keys: vec![KeyEntry {
-                id: id.to_string(),
-                project: self.project.clone(),
-                secret_hash: hash.to_hex(),
-                expires_at: None,
-                permissions: vec![PermissionEntry {
-                    operations: operations.to_vec(),
-                    topics: "#".into(),
-                }],
-            }],
-        })
     }
 }
 
@@ -294,11 +249,8 @@ mod tests {
         for node in &first.nodes {
             let config = highwater_node::Config::read(&node.config, std::iter::empty()).unwrap();
             assert_eq!(config.peers.len(), 3);
-            let catalogue = CatalogueFile::read(&config.catalogue).unwrap();
-            assert_eq!(catalogue.projects[0].spread, 1);
-            let catalogue = catalogue.compile(config.shards).unwrap();
             let hasher = KeyHasher::new(config.secret_bytes());
-            catalogue.authenticate(&hasher, &identity.key, 0).unwrap();
+            assert!(hasher.read_key(&identity.key).is_some());
         }
         assert!(
             Layout::prepare(folder.path(), &args(3)).is_err(),

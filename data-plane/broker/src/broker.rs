@@ -1,9 +1,12 @@
 //! The one object the front doors hold: shards by id, the catalogue, and the cluster's secrets in use.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use arc_swap::ArcSwap;
-use highwater_credentials::{KeyHasher, SecretHash};
+use highwater_credentials::{KeyHasher, SecretHash, ServiceCredential};
 use highwater_proto::{
     ErrorCode,
     ids::{KeyId, ProjectId, ShardId, TopicId},
@@ -27,9 +30,11 @@ pub struct Broker {
     system: Arc<Project>,
     meta_project: Arc<Project>,
     catalogue: ArcSwap<Catalogue>,
+    catalogue_is_known: AtomicBool,
     catalogue_changes: watch::Sender<()>,
     cursors: Cursors,
     keys: KeyHasher,
+    service: ServiceCredential,
     pub(crate) tickets: Tickets,
 }
 
@@ -42,7 +47,11 @@ impl Broker {
         shards: Vec<ShardHandle>,
         meta: ShardHandle,
     ) -> Broker {
-        assert_eq!(meta.id().0 as usize, shards.len(), "the meta group is the last");
+        assert_eq!(
+            meta.id().0 as usize,
+            shards.len(),
+            "the meta group is the last"
+        );
         for (index, shard) in shards.iter().enumerate() {
             assert_eq!(shard.id().0 as usize, index, "shards are numbered from 0");
         }
@@ -53,9 +62,11 @@ impl Broker {
             meta_project: Arc::new(system::meta_project(meta.id())),
             meta,
             catalogue: ArcSwap::from_pointee(catalogue),
+            catalogue_is_known: AtomicBool::new(true),
             catalogue_changes: watch::Sender::new(()),
             cursors: Cursors::new(cluster_secret),
             keys: KeyHasher::new(cluster_secret),
+            service: ServiceCredential::new(cluster_secret),
             tickets: Tickets::new(cluster_secret),
         }
     }
@@ -69,6 +80,28 @@ impl Broker {
     pub fn set_catalogue(&self, catalogue: Catalogue) {
         self.catalogue.store(Arc::new(catalogue));
         self.catalogue_changes.send_replace(());
+    }
+
+    /// Says whether the node would hear of a change of the catalogue. While it would not, nobody is let in.
+    /// Returns what it was before.
+    pub fn set_catalogue_known(&self, is_known: bool) -> bool {
+        let before = self.catalogue_is_known.swap(is_known, Ordering::SeqCst);
+        if before != is_known {
+            self.catalogue_changes.send_replace(());
+        }
+        before
+    }
+
+    /// The catalogue, if it can be relied on.
+    pub(crate) fn known_catalogue(&self) -> Result<arc_swap::Guard<Arc<Catalogue>>> {
+        match self.catalogue_is_known.load(Ordering::SeqCst) {
+            true => Ok(self.catalogue.load()),
+            false => {
+                let message =
+                    "this node is cut off and cannot tell who may do what; use another one";
+                Err(Refusal::new(ErrorCode::NoLeader, message).retry_after_ms(1_000))
+            }
+        }
     }
 
     /// Tells when the catalogue was replaced, so that whoever holds a [`Principal`] checks it again.
@@ -108,18 +141,24 @@ impl Broker {
     /// Checks an API key at a time, in milliseconds since the Unix epoch.
     ///
     /// # Errors
-    /// `unauthenticated` when it is not valid.
+    /// `unauthenticated` when it is not valid, `forbidden` when its project or tenant is suspended,
+    /// `no_leader` while the node cannot know.
     pub fn authenticate(&self, credential: &str, now_ms: u64) -> Result<Principal> {
-        let catalogue = self.catalogue.load();
+        let catalogue = self.known_catalogue()?;
         catalogue.authenticate(&self.keys, credential, now_ms)
+    }
+
+    /// Whether a credential is that of a control plane of this cluster.
+    pub fn is_service(&self, credential: &str) -> bool {
+        self.service.is(credential)
     }
 
     /// What a principal is now, by the catalogue in force.
     ///
     /// # Errors
-    /// `unauthenticated` when its key is no longer valid.
+    /// Those of [`Broker::authenticate`].
     pub fn recheck(&self, principal: &Principal, now_ms: u64) -> Result<Principal> {
-        self.catalogue.load().recheck(principal, now_ms)
+        self.known_catalogue()?.recheck(principal, now_ms)
     }
 
     /// Who a key is at a time, for what is done on its behalf while it is not there.

@@ -24,12 +24,12 @@ use highwater_proto::{
     ids::{KeyId, ProjectId, TenantId},
 };
 
+use self::table::Table;
 pub use self::{
     permissions::{Operation, Permissions},
     principal::Principal,
     project::{Policy, Project, Quotas, Retention, State, place_project},
 };
-use self::table::Table;
 use crate::{
     refusal::{Refusal, Result},
     system,
@@ -183,8 +183,14 @@ impl Catalogue {
         let project = self.projects.get(&id).ok_or_else(unknown)?;
         let tenant = self.tenants.get(&project.tenant).ok_or_else(unknown)?;
         for (state, message) in [
-            (tenant.state, "the tenant is suspended; its administrator knows why"),
-            (project.state, "the project is suspended; its administrator knows why"),
+            (
+                tenant.state,
+                "the tenant is suspended; its administrator knows why",
+            ),
+            (
+                project.state,
+                "the project is suspended; its administrator knows why",
+            ),
         ] {
             match state {
                 State::Active => {}
@@ -296,7 +302,12 @@ mod tests {
             key.secret_hash = hash;
             key.expires_at_ms = Some(200);
         });
-        let ends = |text: &str| catalogue.authenticate(&hasher, text, 99).unwrap().expires_at_ms;
+        let ends = |text: &str| {
+            catalogue
+                .authenticate(&hasher, text, 99)
+                .unwrap()
+                .expires_at_ms
+        };
         assert_eq!((ends(&old), ends(&new)), (Some(100), Some(200)));
         assert!(catalogue.recheck(&principal, 99).is_ok());
         assert!(catalogue.recheck(&principal, 100).is_err());
@@ -317,7 +328,10 @@ mod tests {
             ..Project::clone(&project)
         });
         assert_eq!(code(&catalogue, &text), ErrorCode::Forbidden);
-        assert_eq!(code(&catalogue, &text[..text.len() - 1]), ErrorCode::Unauthenticated);
+        assert_eq!(
+            code(&catalogue, &text[..text.len() - 1]),
+            ErrorCode::Unauthenticated
+        );
         assert!(catalogue.recheck(&principal, 0).is_err());
         catalogue.put_project(Project::clone(&project));
         let tenant = Tenant {
@@ -329,7 +343,10 @@ mod tests {
         assert_eq!(code(&catalogue, &text), ErrorCode::Forbidden);
         catalogue.tenants.remove(&project.tenant);
         assert_eq!(code(&catalogue, &text), ErrorCode::Unauthenticated);
-        catalogue.put_tenant(Tenant { state: State::Active, ..tenant });
+        catalogue.put_tenant(Tenant {
+            state: State::Active,
+            ..tenant
+        });
         assert!(catalogue.recheck(&principal, 0).is_ok());
         catalogue.put_project(Project {
             state: State::Deleting,

@@ -23,11 +23,7 @@ use crate::{
 pub const PROJECT: ProjectId = ProjectId::from_bytes([0; 16]);
 
 /// The id of what the meta group holds: what every node has to know.
-pub const META: ProjectId = {
-    let mut bytes = [0; 16];
-    bytes[15] = 1;
-    ProjectId::from_bytes(bytes)
-};
+pub const META: ProjectId = ProjectId::from_bytes([0xFF; 16]);
 
 /// Whether an id is one that no customer's project may have.
 pub fn is_own(id: ProjectId) -> bool {

@@ -123,9 +123,10 @@ impl Broker {
     /// and whether it was used.
     ///
     /// # Errors
-    /// `unauthenticated` when this cluster has not sealed it for this use, or its key is no longer valid.
+    /// `unauthenticated` when this cluster has not sealed it for this use, or its key is no longer valid;
+    /// `no_leader` while this node cannot know.
     pub fn open_ticket(&self, kind: Kind, text: &str, now_ms: u64) -> Result<(Ticket, Principal)> {
-        let catalogue = self.catalogue();
+        let catalogue = self.known_catalogue()?;
         let opened = self.tickets.open(kind, text, |key| {
             let principal = catalogue.principal_of(key, now_ms)?;
             Some((principal, catalogue.secret_of(key)?))

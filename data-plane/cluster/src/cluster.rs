@@ -67,7 +67,8 @@ pub struct ClusterConfig {
     pub name: String,
     /// All members, this one included. The same on every node.
     pub members: Vec<PeerAddress>,
-    /// The number of shards. The same on every node, for good.
+    /// The number of shards of projects. The same on every node, for good. The meta group, which holds what
+    /// every node has to know, is one more.
     pub shards: u32,
     /// How nodes reach each other.
     pub transport: Arc<dyn Transport>,
@@ -115,6 +116,7 @@ pub struct Cluster {
     node: NodeId,
     pub(crate) replicas: Vec<Arc<Replica>>,
     handles: Vec<ShardHandle>,
+    meta: ShardHandle,
     links: Arc<Links>,
     maintenance: Maintenance,
     writer: Option<std::thread::JoinHandle<()>>,
@@ -154,7 +156,8 @@ impl Cluster {
         let mut replicas = Vec::new();
         let mut handles = Vec::new();
         let mut queues = Vec::new();
-        for shard in (0..config.shards).map(ShardId) {
+        // The meta group's id is the one after those of the shards.
+        for shard in (0..=config.shards).map(ShardId) {
             let tail = Arc::new(Tail::default());
             let (handle, shard_queues) = ShardHandle::new(shard, tail.clone());
             let (forwarded_tx, forwarded) = mpsc::channel(SHARD_QUEUE_MAX);
@@ -199,10 +202,12 @@ impl Cluster {
             metrics,
             store_failure: Arc::default(),
         };
+        let meta = handles.pop().expect("the meta group is the last");
         let cluster = Cluster {
             node: config.node,
             replicas,
             handles,
+            meta,
             links,
             maintenance,
             writer,
@@ -276,9 +281,14 @@ impl Cluster {
         }
     }
 
-    /// A handle for each shard, in order of their ids.
+    /// A handle for each shard of projects, in order of their ids.
     pub fn handles(&self) -> Vec<ShardHandle> {
         self.handles.clone()
+    }
+
+    /// A handle for the meta group.
+    pub fn meta(&self) -> ShardHandle {
+        self.meta.clone()
     }
 
     /// How this node sees the cluster now.
@@ -314,6 +324,13 @@ impl Cluster {
         }
     }
 
+    /// Whether this node would hear of a commit of the meta group: there is a leader, and a way to it, or to a
+    /// majority for the leader itself.
+    pub fn hears_of_catalogue(&self) -> bool {
+        let meta = self.replicas.last().expect("the meta group is the last");
+        meta.leader().is_some() && !meta.is_in_doubt()
+    }
+
     /// Whether most of the cluster has no connection to another node: it has stopped, or might as well have.
     pub async fn is_lost(&self, node: NodeId) -> bool {
         if self.links.is_up(node.0) {
@@ -330,7 +347,7 @@ impl Cluster {
     /// in time.
     pub async fn wait_ready(&self, timeout: Duration) -> bool {
         let all = async {
-            for handle in &self.handles {
+            for handle in self.handles.iter().chain([&self.meta]) {
                 while handle
                     .read(|reply| ReadRequest::Frontier { reply })
                     .await

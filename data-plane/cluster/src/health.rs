@@ -69,19 +69,23 @@ impl Replica {
     /// Looks whether there is a way to the leader, or to a majority for the leader itself. Returns
     /// whether there has been none for too long.
     pub fn look_whether_cut_off(&self) -> bool {
-        let in_doubt = match self.leader() {
-            Some(leader) if leader == self.node => !self.is_acknowledged(),
-            Some(leader) => !self.links.is_up(leader),
-            // Said on its own, and at once.
-            None => false,
-        };
         let mut since = self.doubt.0.lock();
-        match in_doubt {
+        match self.is_in_doubt() {
             true => since.get_or_insert_with(Instant::now).elapsed() >= DOUBT_MAX,
             false => {
                 *since = None;
                 false
             }
+        }
+    }
+
+    /// Whether there is no way to the leader just now, or to a majority for the leader itself.
+    pub fn is_in_doubt(&self) -> bool {
+        match self.leader() {
+            Some(leader) if leader == self.node => !self.is_acknowledged(),
+            Some(leader) => !self.links.is_up(leader),
+            // Said on its own, and at once.
+            None => false,
         }
     }
 

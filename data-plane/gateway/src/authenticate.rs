@@ -1,9 +1,7 @@
 //! Who is asking: the credential of a request.
 
-use highwater_broker::{
-    Refusal, Result,
-    catalogue::{KEY_PREFIX, Principal},
-};
+use highwater_broker::{Refusal, Result, catalogue::Principal};
+use highwater_credentials::KEY_PREFIX;
 use highwater_proto::{ErrorCode, limits::CREDENTIAL_BYTES_MAX};
 use http::{HeaderMap, header::AUTHORIZATION};
 

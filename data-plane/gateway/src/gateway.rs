@@ -11,6 +11,7 @@ use std::{
 
 use futures_util::future::join;
 use highwater_broker::{Broker, group::Home};
+use highwater_proto::control::Cluster;
 use highwater_proto::limits::{CONNECTIONS_MAX, HEADER_TIMEOUT_MS, HEARTBEAT_MS};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,8 @@ use tracing::Span;
 use crate::{
     consumer::Leavers,
     cors::Cors,
-    grpc, http,
+    grpc::{self, catalogue::ClusterView},
+    http,
     metrics::Metrics,
     mqtt::{keeper, registry::Registry},
     nodes::{Nodes, Peers},
@@ -87,6 +89,7 @@ impl Default for Options {
 pub struct Gateway {
     door: Arc<Door>,
     health: grpc::Health,
+    cluster: ClusterView,
     extra: axum::Router,
 }
 
@@ -110,6 +113,7 @@ impl Gateway {
         Gateway {
             door: Arc::new(door),
             health: grpc::Health::new(),
+            cluster: Arc::new(Cluster::default),
             extra: axum::Router::new(),
         }
     }
@@ -118,6 +122,12 @@ impl Gateway {
     /// begin with `/v1`, and have no fallback.
     pub fn with_routes(mut self, routes: axum::Router) -> Gateway {
         self.extra = self.extra.merge(routes);
+        self
+    }
+
+    /// The same, which tells control planes this of the cluster.
+    pub fn with_cluster(mut self, cluster: ClusterView) -> Gateway {
+        self.cluster = cluster;
         self
     }
 
@@ -155,7 +165,7 @@ impl Gateway {
         let router = http::router(&self.door)
             .merge(sse::router(&self.door))
             .merge(websocket::router(&self.door))
-            .merge(grpc::router(&self.door, &self.health))
+            .merge(grpc::router(&self.door, &self.health, &self.cluster))
             .merge(self.extra.clone())
             .fallback(http::not_found)
             .method_not_allowed_fallback(http::method_not_allowed);

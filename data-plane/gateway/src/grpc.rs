@@ -1,6 +1,7 @@
 //! gRPC: the service of `highwater.client.v1`, health and reflection, also for browsers (gRPC-web).
 
 mod call;
+pub(crate) mod catalogue;
 mod deadline;
 mod incoming;
 mod publish;
@@ -24,6 +25,7 @@ use highwater_proto::{
         SubscribeRequest, Topic,
         server::highwater_server::{Highwater, HighwaterServer},
     },
+    control::catalogue_server::CatalogueServer,
     frame::Frame,
     limits::{PUBLIC_REQUEST_BYTES_MAX, REQUEST_BYTES_MAX},
     names::TopicName,
@@ -47,7 +49,11 @@ use crate::{
 };
 
 /// The routes of all gRPC services.
-pub(crate) fn router(door: &Arc<Door>, health: &Health) -> axum::Router {
+pub(crate) fn router(
+    door: &Arc<Door>,
+    health: &Health,
+    cluster: &catalogue::ClusterView,
+) -> axum::Router {
     let service = HighwaterServer::new(Service { door: door.clone() })
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd)
@@ -73,6 +79,16 @@ pub(crate) fn router(door: &Arc<Door>, health: &Health) -> axum::Router {
         .prepare()
         .into_axum_router()
         .layer(from_fn_with_state(door.clone(), call::authenticated));
+    let catalogue = CatalogueServer::new(catalogue::Service {
+        door: door.clone(),
+        cluster: cluster.clone(),
+    });
+    let catalogue =
+        tonic::service::Routes::new(catalogue.max_decoding_message_size(REQUEST_BYTES_MAX))
+            .prepare()
+            .into_axum_router()
+            .layer(from_fn(until_draining))
+            .layer(from_fn_with_state(door.clone(), catalogue::authenticated));
     let others = tonic::service::Routes::new(health)
         .add_service(reflection_v1)
         .add_service(reflection_v1alpha)
@@ -82,6 +98,7 @@ pub(crate) fn router(door: &Arc<Door>, health: &Health) -> axum::Router {
     // Their fallbacks are all the same, and the gateway sets its own.
     ours.reset_fallback()
         .merge(others.reset_fallback())
+        .merge(catalogue.reset_fallback())
         .layer(from_fn_with_state(door.clone(), call::bounded))
         .layer(GrpcWebLayer::new())
 }

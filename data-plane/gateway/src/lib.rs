@@ -50,5 +50,6 @@ mod ticket;
 mod websocket;
 
 pub use gateway::{Clock, Gateway, Options};
+pub use grpc::catalogue::ClusterView;
 pub use nodes::Peers;
 pub use serve::{ALPN_PROTOCOLS, Tls};

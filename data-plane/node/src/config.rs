@@ -33,8 +33,6 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// How many shards the cluster has; fixed at its first start.
     pub shards: u32,
-    /// The file of tenants, projects, keys and policies.
-    pub catalogue: PathBuf,
     /// How long a stop may take in all.
     pub shutdown_timeout: Duration,
     /// The door for clients.

@@ -83,7 +83,7 @@ impl Health {
         self.state.lock().phase = phase;
     }
 
-    /// The catalogue's file can, or cannot, be used.
+    /// The catalogue can, or cannot, be read.
     pub fn set_catalogue_error(&self, error: Option<String>) {
         self.state.lock().catalogue_error = error;
     }
@@ -275,11 +275,11 @@ mod tests {
         let health = Health::new(Weak::new());
         assert!(!health.report().is_ready());
         health.set_phase(Phase::Serving);
-        health.set_catalogue_error(Some("catalogue.toml, line 3: expected `=`".into()));
+        health.set_catalogue_error(Some("a checksum is wrong".into()));
         let report = health.report();
         assert!(report.is_ready());
         let text = report.text(true);
         assert!(text.contains("[+] phase: ok\n[!] catalogue: "), "{text}");
-        assert!(text.ends_with("line 3: expected `=`\nready\n"), "{text}");
+        assert!(text.ends_with("a checksum is wrong\nready\n"), "{text}");
     }
 }

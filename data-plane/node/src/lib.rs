@@ -12,7 +12,7 @@
 //!
 //! Reading order: `config.rs`, `node.rs`, `shutdown.rs`, `health.rs`, then the rest.
 
-pub mod catalogue_file;
+mod catalogue;
 mod certificates;
 pub mod clock;
 pub mod config;
@@ -26,5 +26,4 @@ pub mod telemetry;
 pub mod tls;
 
 pub use config::Config;
-pub use highwater_broker::catalogue::{KEY_PREFIX, KeyHasher, SecretHash};
 pub use node::Node;

@@ -9,13 +9,16 @@ use std::{
 
 use anyhow::Context as _;
 use futures_util::{FutureExt, future::try_join_all};
-use highwater_broker::{Broker, catalogue::Retention};
+use highwater_broker::{
+    Broker,
+    catalogue::{Catalogue, Retention, follower::Follower},
+};
 use highwater_cluster::{
     Blocking, Cluster, ClusterConfig, PeerAddress, PeerTls, RetentionOf, Sizes, StartError,
     TcpTransport, data_paths,
 };
-use highwater_gateway::{ALPN_PROTOCOLS, Gateway, Options, Peers, Tls};
-use highwater_proto::limits;
+use highwater_gateway::{ALPN_PROTOCOLS, ClusterView, Gateway, Options, Peers, Tls};
+use highwater_proto::{control, limits};
 use highwater_storage::{disk::real::RealDisk, kv::rocks::RocksKv};
 use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, sync::watch, time::sleep};
@@ -23,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
-    catalogue_file::Watch,
+    catalogue,
     certificates::Certificates,
     clock,
     config::{Config, Door},
@@ -35,8 +38,6 @@ use crate::{
     tls::{TlsError, TlsFiles},
 };
 
-/// How often the catalogue's file is looked at: a revoked key is refused within a second.
-const CATALOGUE_CHECK: Duration = Duration::from_millis(500);
 /// How often watchers of the gRPC health service hear of a change.
 const READY_CHECK: Duration = Duration::from_millis(100);
 
@@ -70,8 +71,6 @@ impl Node {
     /// # Errors
     /// What of the configuration cannot be used, or what on disk cannot be read.
     pub async fn start(config: Config) -> anyhow::Result<Node> {
-        let mut watch = Watch::new(config.catalogue.clone(), config.shards);
-        let catalogue = watch.look(true)?.unwrap_or_default();
         let tasks = Tasks::default();
         let mut listeners = vec![listen_to_clients("client", &config.client, &tasks).await?];
         for (name, door) in [("mqtt", &config.mqtt), ("mqtts", &config.mqtts)] {
@@ -97,8 +96,15 @@ impl Node {
         });
         let cluster = Arc::new(cluster?);
         let secret = config.secret_bytes();
-        let broker = Arc::new(Broker::new(secret, catalogue, cluster.handles()));
-        let broker = late_broker.get_or_init(|| broker).clone();
+        let nothing = Catalogue::default();
+        let broker = Broker::new(secret, nothing, cluster.handles(), cluster.meta());
+        let broker = late_broker.get_or_init(|| Arc::new(broker)).clone();
+        // What this node knew when it stopped, whether or not there are others.
+        let mut follower = Follower::new(broker.clone());
+        let version = follower
+            .catch_up()
+            .await
+            .context("cannot read the catalogue")?;
 
         let health = Arc::new(Health::new(Arc::downgrade(&cluster)));
         let options = Options {
@@ -112,10 +118,14 @@ impl Node {
         cluster.register_metrics(&mut registry);
         gateway.metrics().register(&mut registry);
         metrics::register(&mut registry, &cluster);
-        let gateway = gateway.with_routes(health.clone().routes(registry));
+        let gateway = gateway
+            .with_routes(health.clone().routes(registry))
+            .with_cluster(cluster_view(&config, &cluster));
         gateway.set_ready(false).await;
 
-        tasks.spawn("catalogue", reload(watch, broker, health.clone()));
+        tasks.spawn("catalogue", catalogue::follow(follower, health.clone()));
+        let over = catalogue::watch_over(broker, Arc::downgrade(&cluster));
+        tasks.spawn("catalogue is known", over);
         tasks.spawn(
             "sessions",
             keep_sessions(gateway.clone(), &config, &cluster),
@@ -123,7 +133,7 @@ impl Node {
         tasks.spawn("ready", tell_ready(gateway.clone(), health.clone()));
         health.set_phase(Phase::Serving);
         info!(node = %config.node, cluster = config.cluster, client = %addresses.client,
-              peer = %addresses.peer, shards = config.shards, "started");
+              peer = %addresses.peer, shards = config.shards, catalogue = version, "started");
         Ok(Node {
             config,
             cluster,
@@ -331,34 +341,45 @@ fn retention(broker: Arc<OnceLock<Arc<Broker>>>) -> RetentionOf {
     })
 }
 
-/// Reads the catalogue again when its file changes, and on SIGHUP. A file that cannot be used changes
-/// nothing: the catalogue in force stays.
-async fn reload(mut watch: Watch, broker: Arc<Broker>, health: Arc<Health>) -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut complained = false;
-    loop {
-        let asked = tokio::select! {
-            _ = hangup.recv() => true,
-            () = sleep(CATALOGUE_CHECK) => false,
+/// The cluster as a control plane is told of it.
+fn cluster_view(config: &Config, cluster: &Arc<Cluster>) -> ClusterView {
+    let (name, own_id) = (config.cluster.clone(), config.node);
+    let cluster = Arc::downgrade(cluster);
+    Arc::new(move || {
+        // Gone when the node stops.
+        let health = cluster.upgrade().map(|cluster| cluster.health());
+        let (shards, peers) = health.map_or_else(Default::default, |h| (h.shards, h.peers));
+        let nodes = peers.into_iter().chain([(own_id, true)]);
+        let leads = |id| {
+            shards
+                .iter()
+                .filter(|shard| shard.leader == Some(id))
+                .count()
         };
-        match watch.look(asked) {
-            Ok(None) => {}
-            Ok(Some(catalogue)) => {
-                broker.set_catalogue(catalogue);
-                health.set_catalogue_error(None);
-                complained = false;
-                info!("the catalogue was read again");
-            }
-            Err(error) => {
-                if !complained {
-                    error!(%error, "the catalogue in force stays");
-                }
-                complained = true;
-                health.set_catalogue_error(Some(error.to_string()));
-            }
+        let mut nodes: Vec<_> = nodes
+            .map(|(id, is_up)| control::Node {
+                id: id.0,
+                is_up,
+                leads: leads(id) as u32,
+            })
+            .collect();
+        nodes.sort_by_key(|node| node.id);
+        let count = shards.len();
+        let shards = shards.iter().enumerate().map(|(at, shard)| control::Shard {
+            id: shard.shard.0,
+            is_meta: at + 1 == count,
+            leader: shard.leader.map_or(0, |id| id.0),
+            last: shard.last,
+            committed: shard.committed,
+            applied: shard.applied,
+            is_asleep: shard.is_asleep,
+        });
+        control::Cluster {
+            name: name.clone(),
+            nodes,
+            shards: shards.collect(),
         }
-    }
+    })
 }
 
 /// Keeps the gRPC health service in step with `/readyz`.

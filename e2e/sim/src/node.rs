@@ -34,7 +34,7 @@ pub async fn run(world: Arc<World>, index: usize) -> turmoil::Result {
             return std::future::pending().await;
         }
     };
-    let broker = Broker::new(SECRET, catalogue(&world.project), cluster.handles());
+    let broker = Broker::new(SECRET, catalogue(&world.project), cluster.handles(), cluster.meta());
     let (_alive, ended) = watch::channel(());
     slot.stopped_well.store(false, Ordering::Relaxed);
     slot.serve(Running {

@@ -1,8 +1,8 @@
-//! The files a cluster is started from: a configuration for each node and one catalogue.
+//! The files a cluster is started from, one for each node, and what its catalogue begins with.
 
 use std::{fs, path::Path};
 
-use serde::Serialize;
+use highwater_proto::control::{self, Document, document::Resource};
 
 use super::{Node, certificates::Authority, ports};
 
@@ -61,56 +61,18 @@ pub struct MqttPorts {
 }
 
 /// How the topics of a filter are kept.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default)]
 pub struct Policy {
     /// Which topics.
     pub filter: String,
     /// Keep records this long.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_ms: Option<u64>,
     /// Keep this many records of a topic.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_records: Option<u64>,
     /// Keep only the newest record of each key.
     pub last_value: bool,
     /// Refuse a publish rather than create the topic.
     pub must_exist: bool,
-}
-
-#[derive(Serialize)]
-struct Catalogue<'a> {
-    tenants: Vec<Tenant>,
-    projects: Vec<Project<'a>>,
-    keys: Vec<Key>,
-}
-
-#[derive(Serialize)]
-struct Tenant {
-    id: String,
-    name: String,
-}
-
-#[derive(Serialize)]
-struct Project<'a> {
-    id: String,
-    tenant: String,
-    name: String,
-    spread: u32,
-    policies: &'a [Policy],
-}
-
-#[derive(Serialize)]
-struct Key {
-    id: String,
-    project: String,
-    secret_hash: String,
-    permissions: Vec<Permission>,
-}
-
-#[derive(Serialize)]
-struct Permission {
-    operations: Vec<&'static str>,
-    topics: &'static str,
 }
 
 /// What the nodes of every cluster here share.
@@ -121,6 +83,8 @@ pub(super) const KEY_SECRET: &str = "secret-of-key-";
 /// What was written.
 pub(super) struct Written {
     pub nodes: Vec<Node>,
+    /// What the catalogue begins with.
+    pub documents: Vec<Document>,
     pub keys: Vec<String>,
     /// The authority of all certificates, where there are any.
     pub ca: Option<String>,
@@ -132,24 +96,17 @@ pub(super) struct Written {
 /// When the folder cannot be written to.
 pub(super) fn write(folder: &Path, setup: &Setup) -> Written {
     let (keys, hashes): (Vec<_>, Vec<_>) = (1..=setup.projects).map(make_key).unzip();
-    let catalogue = Catalogue {
-        tenants: vec![Tenant {
-            id: id("ten_", 1),
-            name: "tests".into(),
-        }],
-        projects: (1..=setup.projects)
-            .map(|number| Project {
-                id: id("prj_", number),
-                tenant: id("ten_", 1),
-                name: format!("project {number}"),
-                spread: setup.spread,
-                policies: &setup.policies,
-            })
-            .collect(),
-        keys: (1..).zip(hashes).map(key_of_project).collect(),
+    let tenant = control::Tenant {
+        name: "tests".into(),
+        ..control::Tenant::default()
     };
-    let text = toml::to_string(&catalogue).expect("a catalogue");
-    fs::write(folder.join("catalogue.toml"), text).expect("the catalogue is written");
+    let mut documents = vec![document("ten_", 1, Resource::Tenant(tenant))];
+    for (number, hash) in (1..).zip(hashes) {
+        let project = Resource::Project(project(setup, number));
+        documents.push(document("prj_", number, project));
+        let key = Resource::ApiKey(key_of_project(number, hash));
+        documents.push(document("key_", number, key));
+    }
 
     let authority = setup.tls.then(Authority::generate);
     if let Some(authority) = &authority {
@@ -163,6 +120,7 @@ pub(super) fn write(folder: &Path, setup: &Setup) -> Written {
     let nodes = (0..setup.nodes).map(|index| write_node(folder, setup, index, &peers));
     Written {
         nodes: nodes.collect(),
+        documents,
         keys,
         ca: authority.map(|authority| authority.pem()),
     }
@@ -202,7 +160,6 @@ fn write_node(folder: &Path, setup: &Setup, index: usize, peers: &[u16]) -> Node
         r#"node = {id}
 cluster_secret = "{CLUSTER_SECRET}"
 data_dir = "data-{id}"
-catalogue = "catalogue.toml"
 shards = {shards}
 
 [client]
@@ -231,30 +188,55 @@ level = "{log_level}"
     }
 }
 
-fn id(prefix: &str, number: usize) -> String {
+pub(super) fn id(prefix: &str, number: usize) -> String {
     format!("{prefix}{number:032x}")
 }
 
-fn key_of_project((number, secret_hash): (usize, String)) -> Key {
-    Key {
-        id: id("key_", number),
-        project: id("prj_", number),
-        secret_hash,
-        permissions: vec![Permission {
-            operations: vec!["publish", "subscribe", "manage"],
-            topics: "#",
-        }],
+fn document(prefix: &str, number: usize, resource: Resource) -> Document {
+    Document {
+        id: id(prefix, number),
+        resource: Some(resource),
+        ..Document::default()
     }
 }
 
-/// A key as `highwater key` makes it, and the hash that the catalogue keeps: BLAKE3, keyed with what
+fn project(setup: &Setup, number: usize) -> control::Project {
+    let policy = |policy: &Policy| control::TopicPolicy {
+        filter: policy.filter.clone(),
+        retention_ms: policy.retention_ms.unwrap_or_default(),
+        retention_bytes: 0,
+        retention_records: policy.retention_records.unwrap_or_default(),
+        last_value: policy.last_value,
+        must_exist: policy.must_exist,
+    };
+    control::Project {
+        tenant: id("ten_", 1),
+        name: format!("project {number}"),
+        spread: setup.spread,
+        policies: setup.policies.iter().map(policy).collect(),
+        ..control::Project::default()
+    }
+}
+
+fn key_of_project(number: usize, secret_hash: [u8; 32]) -> control::ApiKey {
+    let operations = ["publish", "subscribe", "manage"].map(str::to_owned);
+    control::ApiKey {
+        project: id("prj_", number),
+        name: format!("key {number}"),
+        secret_hash: secret_hash.to_vec().into(),
+        permissions: vec![control::Permission {
+            operations: operations.to_vec(),
+            topics: "#".into(),
+        }],
+        ..control::ApiKey::default()
+    }
+}
+
+/// A key as the service makes it, and the hash that the catalogue keeps: BLAKE3, keyed with what
 /// is derived from the cluster's secret.
-fn make_key(number: usize) -> (String, String) {
+fn make_key(number: usize) -> (String, [u8; 32]) {
     let secret = format!("{KEY_SECRET}{number}");
     let hasher = blake3::derive_key("highwater 2026-11 api key hash", CLUSTER_SECRET.as_bytes());
     let hash = blake3::keyed_hash(&hasher, secret.as_bytes());
-    (
-        format!("hw_{}_{secret}", id("", number)),
-        hash.to_hex().to_string(),
-    )
+    (format!("hw_{}_{secret}", id("", number)), *hash.as_bytes())
 }

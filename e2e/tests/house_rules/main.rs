@@ -18,21 +18,22 @@ use source::Source;
 /// What each crate of the workspace may depend on, of the workspace. Tests may use more.
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("highwater-proto", &[]),
-    ("highwater-broker", &["proto"]),
+    ("highwater-credentials", &["proto"]),
+    ("highwater-broker", &["proto", "credentials"]),
     ("highwater-storage", &["proto", "broker"]),
     ("highwater-cluster", &["proto", "broker", "storage"]),
     ("highwater-mqtt", &[]),
     ("highwater-websocket", &[]),
     (
         "highwater-gateway",
-        &["proto", "broker", "mqtt", "websocket"],
+        &["proto", "credentials", "broker", "mqtt", "websocket"],
     ),
     (
         "highwater-node",
         &["proto", "broker", "storage", "cluster", "gateway"],
     ),
-    ("highwater", &["proto", "node"]),
-    ("highwater-e2e", &["proto", "mqtt"]),
+    ("highwater", &["proto", "credentials", "node"]),
+    ("highwater-e2e", &["proto", "credentials", "mqtt"]),
 ];
 
 /// The folders whose sources and manifests alone may name a library.
@@ -45,6 +46,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
 /// All folders with sources, but the simulation.
 const FOLDERS: &[&str] = &[
     "proto",
+    "credentials",
     "data-plane",
     "cli",
     "e2e/src",
@@ -53,7 +55,7 @@ const FOLDERS: &[&str] = &[
     "e2e/tests",
 ];
 /// Those of what is shipped.
-const SHIPPED: &[&str] = &["proto", "data-plane", "cli"];
+const SHIPPED: &[&str] = &["proto", "credentials", "data-plane", "cli"];
 
 /// What a broker that reads no clock and does no I/O has no use for.
 const NOT_IN_BROKER: &[&str] = &[

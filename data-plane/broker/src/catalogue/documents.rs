@@ -113,16 +113,16 @@ fn read_project(
     read.quotas = quotas(project.quotas.as_ref());
     let payload_bytes = project.quotas.as_ref().map_or(0, |q| q.payload_bytes);
     if let Some(bytes) = limit(payload_bytes) {
-        read.payload_bytes_max = usize::try_from(bytes).map_or(PAYLOAD_BYTES_MAX, |bytes| {
-            bytes.min(PAYLOAD_BYTES_MAX)
-        });
+        read.payload_bytes_max =
+            usize::try_from(bytes).map_or(PAYLOAD_BYTES_MAX, |bytes| bytes.min(PAYLOAD_BYTES_MAX));
     }
     for origin in &project.origins {
         let pattern = OriginPattern::try_from(origin.as_str());
         read.origins.push(pattern.map_err(|e| e.to_string())?);
     }
     for policy in &project.policies {
-        read.policies.push((filter(&policy.filter)?, policy_of(policy)));
+        read.policies
+            .push((filter(&policy.filter)?, policy_of(policy)));
     }
     Ok(read)
 }
@@ -168,7 +168,10 @@ fn permissions(grants: &[control::Permission]) -> Result<Permissions, String> {
             Operation::from_name(name).ok_or_else(|| format!("there is no operation `{name}`"))
         };
         let operations = grant.operations.iter().map(operation);
-        Ok::<_, String>((operations.collect::<Result<_, _>>()?, filter(&grant.topics)?))
+        Ok::<_, String>((
+            operations.collect::<Result<_, _>>()?,
+            filter(&grant.topics)?,
+        ))
     };
     let grants: Vec<_> = grants.iter().map(grant).collect::<Result<_, _>>()?;
     Ok(Permissions::new(grants))
@@ -226,7 +229,11 @@ pub fn audit_topic(tenant: &str) -> Result<TopicName> {
         "" => format!("{}service", system::AUDIT),
         tenant => {
             let wrong = |e| invalid(format!("tenant: {e}"));
-            format!("{}{}", system::AUDIT, tenant.parse::<TenantId>().map_err(wrong)?)
+            format!(
+                "{}{}",
+                system::AUDIT,
+                tenant.parse::<TenantId>().map_err(wrong)?
+            )
         }
     };
     Ok(TopicName::try_from(name.as_str()).expect("a name of our own"))
@@ -265,7 +272,12 @@ pub fn commit(project: &Project, request: CommitRequest) -> Result<Vec<Publish>>
     for document in &documents {
         publishes.push(Publish {
             key: key_of(&document.id),
-            ..system::publish(project, topic(), document.encode_to_vec(), Retain::Unchanged)
+            ..system::publish(
+                project,
+                topic(),
+                document.encode_to_vec(),
+                Retain::Unchanged,
+            )
         });
     }
     for entry in &audit {
@@ -293,7 +305,10 @@ pub fn commit(project: &Project, request: CommitRequest) -> Result<Vec<Publish>>
 }
 
 fn key_of(id: &str) -> Option<[u8; 16]> {
-    blake3::hash(id.as_bytes()).as_bytes().first_chunk().copied()
+    blake3::hash(id.as_bytes())
+        .as_bytes()
+        .first_chunk()
+        .copied()
 }
 
 /// The document in a record with this offset.

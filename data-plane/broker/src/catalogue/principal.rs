@@ -51,4 +51,3 @@ fn forbidden(operation: Operation) -> Refusal {
     let message = format!("this credential may not {} here", operation.name());
     Refusal::new(ErrorCode::Forbidden, message)
 }
-

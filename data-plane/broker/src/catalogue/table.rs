@@ -74,8 +74,14 @@ mod tests {
         assert_eq!(table.remove(&ids[4]), Some(4));
         assert_eq!(table.remove(&ids[4]), None);
         assert_eq!((table.get(&ids[3]), table.get(&ids[4])), (Some(&0), None));
-        assert_eq!((before.get(&ids[3]), before.get(&ids[4])), (Some(&3), Some(&4)));
-        assert_eq!((before.values().count(), table.values().count()), (1_000, 999));
+        assert_eq!(
+            (before.get(&ids[3]), before.get(&ids[4])),
+            (Some(&3), Some(&4))
+        );
+        assert_eq!(
+            (before.values().count(), table.values().count()),
+            (1_000, 999)
+        );
     }
 
     #[test]

@@ -378,5 +378,8 @@ fn publishes_that_belong_together_are_appended_together_or_not_at_all() {
     assert_eq!(is_done(&effects), [false; 6]);
     assert!(effects.segments.is_empty());
     let refused = state.named(PROJECTS[0], &told);
-    assert!(refused.is_none(), "what is refused with others makes no topic");
+    assert!(
+        refused.is_none(),
+        "what is refused with others makes no topic"
+    );
 }

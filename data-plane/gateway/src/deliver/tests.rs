@@ -19,11 +19,9 @@ use super::{proto::frames, *};
 
 fn broker(project: &Project) -> Broker {
     let (shard, _) = ShardHandle::new(ShardId(0), Arc::default());
-    Broker::new(
-        b"secret",
-        Catalogue::new([project.clone()], []),
-        vec![shard],
-    )
+    let (meta, _) = ShardHandle::new(ShardId(1), Arc::default());
+    let catalogue = Catalogue::new([project.clone()], []);
+    Broker::new(b"secret", catalogue, vec![shard], meta)
 }
 
 fn project() -> Project {

@@ -11,17 +11,18 @@ use std::{
 
 use highwater_broker::{
     Broker,
-    catalogue::{ApiKey, Catalogue, KeyHasher, Operation, Permissions, Policy, Project},
+    catalogue::{ApiKey, Catalogue, Operation, Permissions, Policy, Project},
     fake::FakeShard,
     handle::TopicPolicy,
-    origin::OriginPattern,
     tail::Tail,
 };
+use highwater_credentials::KeyHasher;
 use highwater_gateway::{ALPN_PROTOCOLS, Clock, Gateway, Options, Peers};
 use highwater_proto::{
     client::highwater_client::HighwaterClient,
     ids::{KeyId, ProjectId, ShardId, TenantId},
     names::TopicFilter,
+    origin::OriginPattern,
 };
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
@@ -88,13 +89,14 @@ impl Stage {
             Arc::new(move || clock() + ahead_ms.load(Ordering::SeqCst))
         };
         let mut running = JoinSet::new();
-        let shards: Vec<FakeShard> = (0..shards)
+        let mut shards: Vec<FakeShard> = (0..=shards)
             .map(|id| {
                 let (shard, run) = FakeShard::new(ShardId(id), Tail::default(), clock.clone());
                 running.spawn(run);
                 shard
             })
             .collect();
+        let meta = shards.pop().unwrap();
         let ids: Vec<ShardId> = shards.iter().map(|s| s.handle().id()).collect();
         let tenant = TenantId::generate();
         let mut project = Project::new(ProjectId::generate(), tenant, "ours", ids.clone());
@@ -120,7 +122,12 @@ impl Stage {
         let keys = vec![a, b, c];
         let catalogue = Catalogue::new([project.clone(), stranger.clone()], keys.clone());
         let handles = shards.iter().map(|s| s.handle().clone()).collect();
-        let broker = Arc::new(Broker::new(SECRET, catalogue, handles));
+        let broker = Arc::new(Broker::new(
+            SECRET,
+            catalogue,
+            handles,
+            meta.handle().clone(),
+        ));
         let gateway = Gateway::new(broker.clone(), clock.clone(), options);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -286,6 +293,7 @@ fn make_key(project: ProjectId, permissions: Permissions) -> (String, ApiKey) {
         id,
         project,
         secret_hash,
+        previous: None,
         permissions: Arc::new(permissions),
         expires_at_ms: None,
     };

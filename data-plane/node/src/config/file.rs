@@ -30,7 +30,6 @@ pub(super) struct File {
     data_dir: PathBuf,
     #[serde(default = "shards")]
     shards: u32,
-    catalogue: PathBuf,
     #[serde(default = "shutdown_timeout_ms")]
     shutdown_timeout_ms: u64,
     client: ClientFile,
@@ -170,7 +169,6 @@ impl File {
             cluster_secret: secret,
             data_dir: folder.join(self.data_dir),
             shards: check_shards(self.shards)?,
-            catalogue: folder.join(self.catalogue),
             shutdown_timeout,
             client: check_door("client", self.client.door(), folder)?,
             mqtt,

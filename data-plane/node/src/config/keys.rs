@@ -51,7 +51,6 @@ pub const KEYS: &[Key] = &[
     key("cluster_secret_file", Text, "\"cluster.secret\"", "A file with the secret that all nodes share. It seals cursors and hashes API keys."),
     key("data_dir", Text, "\"data\"", "Where the node keeps its log and its topics."),
     key("shards", Integer, "64", "Raft groups of the cluster. Fixed at its first start."),
-    key("catalogue", Text, "\"catalogue.toml\"", "Tenants, projects, API keys and policies. Read again when it changes and on SIGHUP."),
     key("shutdown_timeout_ms", Integer, "30000", "How long a stop may take in all, connections and hand-over of leadership included."),
     key("client.listen", Text, "\"0.0.0.0:8080\"", "Address for clients of all protocols, and for health and metrics."),
     optional("client.tls_cert", Text, "\"client.pem\"", "Certificate chain (PEM). With it and its key, the client door speaks TLS only."),

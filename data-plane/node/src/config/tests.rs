@@ -8,7 +8,6 @@ const VALID: &str = r#"
 node = 1
 cluster_secret = "0123456789abcdef"
 data_dir = "data"
-catalogue = "catalogue.toml"
 [client]
 listen = "127.0.0.1:0"
 [peer]

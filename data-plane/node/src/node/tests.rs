@@ -17,7 +17,6 @@ cluster = "production"
 cluster_secret = "0123456789abcdef"
 data_dir = "data"
 shards = 2
-catalogue = "catalogue.toml"
 [client]
 listen = "127.0.0.1:0"
 [peer]
@@ -32,7 +31,6 @@ listen = "127.0.0.1:0"
     }
     let path = folder.join("node.toml");
     fs::write(&path, text).unwrap();
-    fs::write(folder.join("catalogue.toml"), "").unwrap();
     Config::read(&path, std::iter::empty()).unwrap()
 }
 
@@ -69,7 +67,8 @@ async fn data_of_another_node_or_another_number_of_shards_is_refused_by_name() {
 #[test]
 fn what_the_system_remembers_is_dropped_in_time() {
     let (shard, _queues) = ShardHandle::new(ShardId(0), Arc::default());
-    let broker = Broker::new(b"secret", Catalogue::default(), vec![shard]);
+    let (meta, _queues) = ShardHandle::new(ShardId(1), Arc::default());
+    let broker = Broker::new(b"secret", Catalogue::default(), vec![shard], meta);
     let in_force = Arc::new(OnceLock::new());
     let retention = retention(in_force.clone());
     let topic = TopicName::try_from(format!("{}1", system::TICKETS).as_str()).unwrap();
@@ -78,4 +77,11 @@ fn what_the_system_remembers_is_dropped_in_time() {
     let age_ms = retention(system::PROJECT, &topic).age_ms;
     assert_eq!(age_ms, Some(limits::TICKET_RECORD_MS));
     assert!(!retention(ProjectId::generate(), &topic).is_limited());
+    let audit = TopicName::try_from(format!("{}service", system::AUDIT).as_str()).unwrap();
+    assert_eq!(
+        retention(system::META, &audit).age_ms,
+        Some(limits::AUDIT_MS)
+    );
+    let documents = TopicName::try_from(system::CATALOGUE).unwrap();
+    assert!(!retention(system::META, &documents).is_limited());
 }

@@ -129,8 +129,14 @@ async fn a_node_knows_what_was_committed_and_forgets_what_was_deleted() {
     let deletion = vec![deleted(&documents[2])];
     assert_eq!(stage.commit(version, deletion).await, Ok(4));
     let waiting = follower.follow();
-    tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap();
-    assert_eq!(stage.opens(&key).unwrap_err().code(), ErrorCode::Unauthenticated);
+    tokio::time::timeout(Duration::from_secs(10), waiting)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        stage.opens(&key).unwrap_err().code(),
+        ErrorCode::Unauthenticated
+    );
 }
 
 #[tokio::test]
@@ -146,8 +152,15 @@ async fn of_two_writers_who_saw_the_same_version_one_commits() {
     assert_eq!(refused.code(), ErrorCode::PreconditionFailed);
     assert_eq!(stage.commit(3, other.to_vec()).await, Ok(6));
     let audit = audit_topic("").unwrap();
-    let told = stage.broker.topic(stage.broker.meta_project(), &audit).await;
-    assert_eq!(told.unwrap().next_offset, 6, "of what was refused nothing is told");
+    let told = stage
+        .broker
+        .topic(stage.broker.meta_project(), &audit)
+        .await;
+    assert_eq!(
+        told.unwrap().next_offset,
+        6,
+        "of what was refused nothing is told"
+    );
 }
 
 #[tokio::test]
@@ -207,14 +220,38 @@ fn what_cannot_be_understood_opens_nothing() {
     };
     let cases: [(usize, Box<dyn Fn(&mut Document)>, &str); 9] = [
         (0, Box::new(|d| d.resource = None), "does not know"),
-        (1, Box::new(project(|p| p.spread = 3)), "spread: from 1 to 2"),
-        (1, Box::new(project(|p| p.spread = 0)), "spread: from 1 to 2"),
+        (
+            1,
+            Box::new(project(|p| p.spread = 3)),
+            "spread: from 1 to 2",
+        ),
+        (
+            1,
+            Box::new(project(|p| p.spread = 0)),
+            "spread: from 1 to 2",
+        ),
         (1, Box::new(project(|p| p.state = 9)), "a state"),
-        (1, Box::new(project(|p| p.tenant.clear())), "an id of this kind"),
-        (1, Box::new(project(|p| p.origins.push("x".into()))), "an origin is"),
+        (
+            1,
+            Box::new(project(|p| p.tenant.clear())),
+            "an id of this kind",
+        ),
+        (
+            1,
+            Box::new(project(|p| p.origins.push("x".into()))),
+            "an origin is",
+        ),
         (2, Box::new(key(|k| k.secret_hash = "x".into())), "32 bytes"),
-        (2, Box::new(key(|k| k.permissions[0].topics = "a/#/b".into())), "filter"),
-        (2, Box::new(key(|k| k.permissions[0].operations[0].push('x'))), "no operation"),
+        (
+            2,
+            Box::new(key(|k| k.permissions[0].topics = "a/#/b".into())),
+            "filter",
+        ),
+        (
+            2,
+            Box::new(key(|k| k.permissions[0].operations[0].push('x'))),
+            "no operation",
+        ),
     ];
     for (at, change, message) in cases {
         let (told, opens) = spoil(at, &*change);
