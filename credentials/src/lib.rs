@@ -7,12 +7,18 @@
 //! Invariants: nothing here reads a clock or draws a random number (both are arguments), and nothing prints a
 //! secret. Secrets are compared in constant time.
 //!
-//! Reading order: `key.rs`, `seal.rs`, `service.rs`.
+//! Reading order: `key.rs`, `seal.rs`, `service.rs`, `operator.rs`, `jwks.rs`, `token.rs`.
 
+pub mod jwks;
 pub mod key;
+pub mod operator;
 pub mod seal;
 pub mod service;
+pub mod token;
 
+pub use jwks::KeySet;
 pub use key::{KEY_PREFIX, KeyHasher, SecretHash};
+pub use operator::{OPERATOR_PREFIX, OperatorKeyHash};
 pub use seal::Sealer;
 pub use service::ServiceCredential;
+pub use token::{Claims, Expected, TokenError};

@@ -44,6 +44,12 @@ pub enum ErrorCode {
     Corrupted = 19,
     /// The node could not be asked, or asked the leader and was refused; nothing was written.
     NoLeader = 20,
+    /// There is one with this name.
+    AlreadyExists = 21,
+    /// What there is now does not allow it: it is in use, or about to be gone.
+    Conflict = 22,
+    /// The idempotency key came before, with another request.
+    IdempotencyKeyReused = 23,
 }
 
 /// How the protocols say one code. See [`ErrorCode`]'s methods for the columns.
@@ -107,6 +113,9 @@ const TABLE: &[Row] = &[
     row(Internal,           "internal",            (500, 13, 0x80, 1011), true,  false, "retry, and report it if it stays"),
     row(Corrupted,          "corrupted",           (503, 14, 0x88, 1011), true,  true,  "retry; another replica will answer"),
     row(NoLeader,           "no_leader",           (503, 14, 0x88, 1013), true,  true,  "retry after the delay given"),
+    row(AlreadyExists,      "already_exists",      (409,  6, 0x83, 1008), false, true,  "choose another name, or use what is there"),
+    row(Conflict,           "conflict",            (409,  9, 0x83, 1008), false, true,  "look at what is there, and decide again"),
+    row(IdempotencyKeyReused, "idempotency_key_reused", (422, 3, 0x83, 1008), false, true, "use a new idempotency key for another request"),
 ];
 
 impl ErrorCode {

@@ -267,3 +267,64 @@ pub const LOG_CACHE_RUNS_MAX: usize = 64 << 10;
 pub const FEED_SEGMENTS_MAX: usize = 65_536;
 /// Topics whose retention is looked at under one lock.
 pub const RETENTION_TOPICS_MAX: usize = 1_024;
+
+/// Bytes of the body of one request to the control plane.
+pub const CONTROL_BODY_BYTES_MAX: usize = 256 << 10;
+/// Connections to one control plane.
+pub const CONTROL_CONNECTIONS_MAX: usize = 4_096;
+/// Time that one request to the control plane may take, in milliseconds.
+pub const CONTROL_REQUEST_MS_MAX: u64 = 30_000;
+/// Changes that wait at one control plane for their turn.
+pub const CONTROL_WRITES_WAITING_MAX: usize = 1_024;
+/// Resources on one page of a list.
+pub const LIST_ITEMS_MAX: usize = 500;
+/// Resources on a page when the reader does not say.
+pub const LIST_ITEMS_DEFAULT: usize = 100;
+/// Longest name of a tenant, project, key or issuer, in bytes.
+pub const RESOURCE_NAME_BYTES_MAX: usize = 128;
+/// Labels of one tenant or project.
+pub const LABELS_MAX: usize = 32;
+/// Longest key of a label, in bytes.
+pub const LABEL_KEY_BYTES_MAX: usize = 64;
+/// Longest value of a label, in bytes.
+pub const LABEL_VALUE_BYTES_MAX: usize = 256;
+/// Largest quota: what every JSON reader has as a whole number (RFC 8259, section 6).
+pub const QUOTA_MAX: u64 = (1 << 53) - 1;
+/// Tenants of one cluster.
+pub const TENANTS_MAX: usize = 100_000;
+/// Those who may administer one tenant.
+pub const TENANT_MEMBERS_MAX: usize = 256;
+/// Longest subject of one of them, in bytes.
+pub const MEMBER_SUBJECT_BYTES_MAX: usize = 256;
+/// Projects of one tenant.
+pub const TENANT_PROJECTS_MAX: usize = 1_000;
+/// Topic policies of one project.
+pub const PROJECT_POLICIES_MAX: usize = 256;
+/// API keys of one project.
+pub const PROJECT_KEYS_MAX: usize = 500;
+/// Issuers of one project.
+pub const PROJECT_ISSUERS_MAX: usize = 16;
+// A project goes with all of them in one commit.
+const _: () = assert!(PROJECT_KEYS_MAX + PROJECT_ISSUERS_MAX + 2 < COMMIT_DOCUMENTS_MAX);
+/// Longest time after which a project may be set to delete itself, in milliseconds: a year.
+pub const PROJECT_LIFETIME_MS_MAX: u64 = 365 * 24 * 3_600 * 1_000;
+/// Permissions of one key or issuer.
+pub const PERMISSIONS_MAX: usize = 64;
+/// Longest time for which a key's previous secret stays good, in milliseconds: thirty days.
+pub const KEY_OVERLAP_MS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
+/// Audiences of one issuer.
+pub const ISSUER_AUDIENCES_MAX: usize = 16;
+/// Longest name of an issuer or audience in tokens, and longest address of keys, in bytes.
+pub const ISSUER_BYTES_MAX: usize = 1_024;
+/// Largest JSON Web Key Set, in bytes.
+pub const JWKS_BYTES_MAX: usize = 32 << 10;
+/// Keys in one.
+pub const JWKS_KEYS_MAX: usize = 32;
+/// Longest time for which a token may be good, in milliseconds: a day.
+pub const TOKEN_LIFETIME_MS_MAX: u64 = 24 * 3_600 * 1_000;
+/// Claims of one token.
+pub const TOKEN_CLAIMS_MAX: usize = 64;
+/// Documents that one sweep removes from the catalogue together.
+pub const SWEEP_DOCUMENTS_MAX: usize = 256;
+/// Largest response of a node to a control plane, in bytes.
+pub const CATALOGUE_RESPONSE_BYTES_MAX: usize = 16 << 20;
