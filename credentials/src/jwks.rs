@@ -23,6 +23,7 @@ pub struct KeySet {
 #[derive(Debug, Clone)]
 pub(crate) struct Key {
     id: Option<String>,
+    digest: [u8; 16],
     pub algorithm: Algorithm,
     pub key: DecodingKey,
 }
@@ -49,7 +50,9 @@ pub enum KeySetError {
     #[error("key {0} has the `kid` of another one")]
     Repeated(usize),
     /// Nothing to check a signature with.
-    #[error("there is no key for EdDSA, ES256, ES384, RS256 or PS256 signatures and their larger kin")]
+    #[error(
+        "there is no key for EdDSA, ES256, ES384, RS256 or PS256 signatures and their larger kin"
+    )]
     Empty,
 }
 
@@ -89,6 +92,18 @@ impl KeySet {
             true => Err(KeySetError::Empty),
             false => Ok(KeySet { keys }),
         }
+    }
+
+    /// Whether there is a key with this id.
+    pub fn has(&self, id: &str) -> bool {
+        self.digest(id).is_some()
+    }
+
+    /// What tells the key with this id from another one that may get the same id.
+    pub fn digest(&self, id: &str) -> Option<[u8; 16]> {
+        let mut keys = self.keys.iter();
+        keys.find(|key| key.id.as_deref() == Some(id))
+            .map(|key| key.digest)
     }
 
     /// The key that a token names. One that names none means the only key there is.
@@ -144,10 +159,23 @@ impl Key {
         };
         Ok(Some(Key {
             id: text("kid")?.map(str::to_owned),
+            digest: digest(members),
             algorithm,
             key: key.map_err(|_| "a part of the key is not base64url")?,
         }))
     }
+}
+
+/// Of all members, in the order of their names.
+fn digest(members: &Map<String, Value>) -> [u8; 16] {
+    let mut names: Vec<_> = members.keys().collect();
+    names.sort_unstable();
+    let mut hasher = blake3::Hasher::new();
+    for name in names {
+        hasher.update(format!("{name:?}:{}\n", members[name]).as_bytes());
+    }
+    let digest = hasher.finalize();
+    *digest.as_bytes().first_chunk().expect("32 bytes")
 }
 
 /// What a key of this kind is for; none when that is unknown here.
@@ -204,23 +232,48 @@ mod tests {
         let error = |keys: &str| set(keys).unwrap_err();
         assert_eq!(error(""), KeySetError::Empty);
         assert_eq!(error(&format!("{ED},{ED}")), KeySetError::Repeated(1));
-        assert_eq!(error(r#"{"kty":"oct","k":"c2VjcmV0"}"#), KeySetError::Secret(0));
-        assert_eq!(error(&ED.replace("\"x\"", "\"d\":\"q\",\"x\"")), KeySetError::Secret(0));
-        assert_eq!(error(r#"{"kty":"OKP","crv":"X25519","x":"q"}"#), KeySetError::Empty);
-        assert_eq!(error(&ED.replace("\"kid\"", "\"use\":\"enc\",\"kid\"")), KeySetError::Empty);
+        assert_eq!(
+            error(r#"{"kty":"oct","k":"c2VjcmV0"}"#),
+            KeySetError::Secret(0)
+        );
+        assert_eq!(
+            error(&ED.replace("\"x\"", "\"d\":\"q\",\"x\"")),
+            KeySetError::Secret(0)
+        );
+        assert_eq!(
+            error(r#"{"kty":"OKP","crv":"X25519","x":"q"}"#),
+            KeySetError::Empty
+        );
+        assert_eq!(
+            error(&ED.replace("\"kid\"", "\"use\":\"enc\",\"kid\"")),
+            KeySetError::Empty
+        );
         for (keys, expected) in [
             (ED.replace("11qY", ""), "32 bytes"),
-            (ED.replace("\"kid\"", "\"alg\":\"ES256\",\"kid\""), "does not go"),
+            (
+                ED.replace("\"kid\"", "\"alg\":\"ES256\",\"kid\""),
+                "does not go",
+            ),
             (r#"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#.into(), "2048"),
-            (r#"{"kty":"EC","crv":"P-256","x":"AQAB","y":"AQAB"}"#.into(), "coordinates"),
+            (
+                r#"{"kty":"EC","crv":"P-256","x":"AQAB","y":"AQAB"}"#.into(),
+                "coordinates",
+            ),
             (r#"{"kid":"a"}"#.into(), "`kty` is missing"),
         ] {
             let error = error(&keys).to_string();
             assert!(error.contains(expected), "{error}");
         }
         for text in ["", "[]", "{}", "{\"keys\":1}", "{\"keys\":[1]}"] {
-            assert_eq!(KeySet::read(text).unwrap_err(), KeySetError::Malformed, "{text}");
+            assert_eq!(
+                KeySet::read(text).unwrap_err(),
+                KeySetError::Malformed,
+                "{text}"
+            );
         }
-        assert_eq!(KeySet::read(&" ".repeat(JWKS_BYTES_MAX + 1)).unwrap_err(), KeySetError::TooLarge);
+        assert_eq!(
+            KeySet::read(&" ".repeat(JWKS_BYTES_MAX + 1)).unwrap_err(),
+            KeySetError::TooLarge
+        );
     }
 }

@@ -67,7 +67,13 @@ mod tests {
         let configured: OperatorKeyHash = hash.to_string().parse().unwrap();
         assert!(configured.is_of(&text));
         let (other, _) = OperatorKeyHash::make_key(&[4; 32]);
-        for text in ["", "hwa_", &other, &text[..text.len() - 1], &hash.to_string()] {
+        for text in [
+            "",
+            "hwa_",
+            &other,
+            &text[..text.len() - 1],
+            &hash.to_string(),
+        ] {
             assert!(!configured.is_of(text), "{text}");
         }
         assert!("12".parse::<OperatorKeyHash>().is_err());

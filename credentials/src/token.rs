@@ -1,7 +1,11 @@
-//! Tokens that others have signed (JWT, RFC 7519, with the advice of RFC 8725).
+//! Tokens that others have signed, or the service itself (JWT, RFC 7519, with the advice of RFC 8725).
 //!
 //! Read strictly: one form of each part, no member twice, times as whole numbers, no `crit`. Which algorithm
 //! a signature has is the key's to say. Addresses of keys in a token (`jku`, `x5u`) are never looked at.
+//!
+//! Whose keys a token is to be checked with may depend on what it says itself: [`Unverified`] is for that.
+
+mod mint;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -9,15 +13,23 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use highwater_proto::limits::{CREDENTIAL_BYTES_MAX, TOKEN_CLAIMS_MAX};
 use jsonwebtoken::{Algorithm, crypto};
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize,
     de::{Error as _, MapAccess, Visitor},
 };
 use serde_json::Value;
 
 use crate::jwks::KeySet;
 
-/// By how much clocks may differ, in seconds.
-const LEEWAY_S: u64 = 30;
+pub use mint::{ServiceClaims, SigningKey, SigningKeyError};
+
+/// What the service's own tokens say in `iss`.
+pub const SERVICE_ISSUER: &str = "highwater";
+
+/// What begins every token: a JSON object in base64url.
+pub const TOKEN_PREFIX: &str = "ey";
+
+/// By how much another clock may be ahead, in milliseconds.
+const LEEWAY_MS: u64 = 30_000;
 
 /// What a token has to say.
 #[derive(Debug, Clone, Copy)]
@@ -73,9 +85,58 @@ pub struct Claims {
     pub expires_at_ms: u64,
     /// When it was issued, if it says so.
     pub issued_at_ms: Option<u64>,
+    not_before_ms: Option<u64>,
+}
+
+/// Operations on the topics of a filter: what the claim `permissions` is a list of.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// `publish`, `subscribe`, `manage`.
+    pub operations: Vec<String>,
+    /// A topic filter, in which `${sub}` stands for the token's subject.
+    pub topics: String,
 }
 
 impl Claims {
+    fn of(members: Members) -> Result<Claims, TokenError> {
+        let ms = |name: &str| match members.0.get(name) {
+            None => Ok(None),
+            Some(value) => {
+                let seconds = value.as_u64().and_then(|s| s.checked_mul(1_000));
+                seconds.map(Some).ok_or(TokenError::Times)
+            }
+        };
+        Ok(Claims {
+            expires_at_ms: ms("exp")?.ok_or(TokenError::Times)?,
+            issued_at_ms: ms("iat")?,
+            not_before_ms: ms("nbf")?,
+            members,
+        })
+    }
+
+    /// Whether it is good at a time, in milliseconds since the Unix epoch. Clocks of those who sign may be a
+    /// little ahead of ours; when it ends is said by ours.
+    ///
+    /// # Errors
+    /// [`TokenError::Expired`] or [`TokenError::NotYet`]
+    pub fn check_times(&self, now_ms: u64) -> Result<(), TokenError> {
+        if self.expires_at_ms <= now_ms {
+            return Err(TokenError::Expired);
+        }
+        let soon_ms = now_ms.saturating_add(LEEWAY_MS);
+        let begins = [self.issued_at_ms, self.not_before_ms];
+        match begins.into_iter().flatten().any(|at| at > soon_ms) {
+            true => Err(TokenError::NotYet),
+            false => Ok(()),
+        }
+    }
+
+    /// Whom it is for.
+    pub fn audiences(&self) -> impl Iterator<Item = &str> {
+        self.members.audiences()
+    }
+
     /// One of its claims.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.members.0.get(name)
@@ -92,31 +153,82 @@ impl Claims {
 /// # Errors
 /// The first thing that is wrong with it.
 pub fn verify(text: &str, keys: &KeySet, expected: &Expected<'_>) -> Result<Claims, TokenError> {
-    if text.len() > CREDENTIAL_BYTES_MAX {
-        return Err(TokenError::Malformed);
-    }
-    let (message, signature) = text.rsplit_once('.').ok_or(TokenError::Malformed)?;
-    let (header, claims) = message.split_once('.').ok_or(TokenError::Malformed)?;
-    let header = members(header)?;
-    let key = keys
-        .find(kid(&header)?)
-        .ok_or(TokenError::UnknownKey)?;
-    let named = header.0.get("alg").and_then(Value::as_str);
-    if named != Some(name(key.algorithm)) {
-        return Err(TokenError::Algorithm);
-    }
-    let verified = crypto::verify(signature, message.as_bytes(), &key.key, key.algorithm);
-    if !verified.unwrap_or(false) {
-        return Err(TokenError::Signature);
-    }
-    let claims = members(claims)?;
-    if claims.0.get("iss").and_then(Value::as_str) != Some(expected.issuer) {
+    let token = Unverified::read(text)?;
+    if token.text("iss") != Some(expected.issuer) {
         return Err(TokenError::Issuer);
     }
-    if !is_for(claims.0.get("aud"), expected.audiences) {
+    let mut audiences = token.audiences();
+    if !audiences.any(|aud| expected.audiences.iter().any(|our| our == aud)) {
         return Err(TokenError::Audience);
     }
-    check_times(claims, expected.now_ms)
+    drop(audiences);
+    let claims = token.verify(keys)?;
+    claims.check_times(expected.now_ms)?;
+    Ok(claims)
+}
+
+/// A token whose signature nobody has checked: for looking up whose keys it should be checked with, and for
+/// nothing else.
+#[derive(Debug)]
+pub struct Unverified<'a> {
+    message: &'a str,
+    signature: &'a str,
+    header: Members,
+    claims: Members,
+}
+
+impl<'a> Unverified<'a> {
+    /// Takes a token apart.
+    ///
+    /// # Errors
+    /// [`TokenError::Malformed`]
+    pub fn read(text: &'a str) -> Result<Unverified<'a>, TokenError> {
+        if text.len() > CREDENTIAL_BYTES_MAX {
+            return Err(TokenError::Malformed);
+        }
+        let (message, signature) = text.rsplit_once('.').ok_or(TokenError::Malformed)?;
+        let (header, claims) = message.split_once('.').ok_or(TokenError::Malformed)?;
+        Ok(Unverified {
+            message,
+            signature,
+            header: members(header)?,
+            claims: members(claims)?,
+        })
+    }
+
+    /// A claim that is a string.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.claims.0.get(name)?.as_str()
+    }
+
+    /// Whom it is for.
+    pub fn audiences(&self) -> impl Iterator<Item = &str> {
+        self.claims.audiences()
+    }
+
+    /// The key that it names.
+    pub fn key_id(&self) -> Option<&str> {
+        kid(&self.header).ok().flatten()
+    }
+
+    /// What it says, if one of the keys has signed it. Its times are looked at by [`Claims::check_times`].
+    ///
+    /// # Errors
+    /// What is wrong with its header, its signature, or the form of its times.
+    pub fn verify(self, keys: &KeySet) -> Result<Claims, TokenError> {
+        let key = keys.find(kid(&self.header)?);
+        let key = key.ok_or(TokenError::UnknownKey)?;
+        let named = self.header.0.get("alg").and_then(Value::as_str);
+        if named != Some(name(key.algorithm)) {
+            return Err(TokenError::Algorithm);
+        }
+        let message = self.message.as_bytes();
+        let verified = crypto::verify(self.signature, message, &key.key, key.algorithm);
+        match verified.unwrap_or(false) {
+            true => Claims::of(self.claims),
+            false => Err(TokenError::Signature),
+        }
+    }
 }
 
 fn kid(header: &Members) -> Result<Option<&str>, TokenError> {
@@ -137,40 +249,6 @@ fn kid(header: &Members) -> Result<Option<&str>, TokenError> {
     }
 }
 
-fn is_for(audience: Option<&Value>, ours: &[String]) -> bool {
-    let is_ours = |value: &Value| value.as_str().is_some_and(|a| ours.iter().any(|our| our == a));
-    match audience {
-        Some(Value::Array(several)) => several.iter().any(is_ours),
-        Some(one) => is_ours(one),
-        None => false,
-    }
-}
-
-fn check_times(members: Members, now_ms: u64) -> Result<Claims, TokenError> {
-    let ms = |name: &str| match members.0.get(name) {
-        None => Ok(None),
-        Some(value) => {
-            let seconds = value.as_u64().and_then(|s| s.checked_mul(1_000));
-            seconds.map(Some).ok_or(TokenError::Times)
-        }
-    };
-    let (expires, not_before, issued) = (ms("exp")?, ms("nbf")?, ms("iat")?);
-    let expires_at_ms = expires.ok_or(TokenError::Times)?;
-    let leeway_ms = LEEWAY_S * 1_000;
-    if expires_at_ms.saturating_add(leeway_ms) <= now_ms {
-        return Err(TokenError::Expired);
-    }
-    let is_to_come = |at: Option<u64>| at.is_some_and(|at| at > now_ms + leeway_ms);
-    if is_to_come(not_before) || is_to_come(issued) {
-        return Err(TokenError::NotYet);
-    }
-    Ok(Claims {
-        members,
-        expires_at_ms,
-        issued_at_ms: issued,
-    })
-}
-
 fn name(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::EdDSA => "EdDSA",
@@ -188,13 +266,26 @@ fn name(algorithm: Algorithm) -> &'static str {
 }
 
 fn members(part: &str) -> Result<Members, TokenError> {
-    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed)?;
+    let json = URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|_| TokenError::Malformed)?;
     serde_json::from_slice(&json).map_err(|_| TokenError::Malformed)
 }
 
 /// The members of an object, none of them twice: which one counts would be anybody's guess.
 #[derive(Debug, Clone, PartialEq)]
 struct Members(BTreeMap<String, Value>);
+
+impl Members {
+    fn audiences(&self) -> impl Iterator<Item = &str> {
+        let several = match self.0.get("aud") {
+            Some(Value::Array(several)) => several.as_slice(),
+            Some(one) => std::slice::from_ref(one),
+            None => &[],
+        };
+        several.iter().filter_map(Value::as_str)
+    }
+}
 
 impl<'de> Deserialize<'de> for Members {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members, D::Error> {

@@ -133,6 +133,13 @@ pub const ORIGINS_MAX: usize = 256;
 /// Time for which a browser may remember what it may send, in seconds; none remembers it for longer.
 pub const PREFLIGHT_SECONDS_MAX: u32 = 7_200;
 
+/// Longest `sub` of a token, in bytes.
+pub const TOKEN_SUBJECT_BYTES_MAX: usize = 256;
+/// Longest `jti` of a token, in bytes.
+pub const TOKEN_ID_BYTES_MAX: usize = 128;
+/// Tokens of which a node remembers that their signature is right.
+pub const VERIFIED_TOKENS_MAX: usize = 100_000;
+
 /// Documents of one commit to the catalogue, and what is said of it in audit logs.
 pub const COMMIT_DOCUMENTS_MAX: usize = 1_000;
 /// Bytes of the same.

@@ -1,7 +1,7 @@
 //! The attack list on tokens: whatever is wrong with one, it is refused.
 
-use aws_lc_rs::{
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _},
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
 };
 
 use super::*;
@@ -27,7 +27,11 @@ fn stage() -> Stage {
 
 impl Stage {
     fn sign(&self, header: &str, claims: &str) -> String {
-        let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        let message = format!(
+            "{}.{}",
+            URL_SAFE_NO_PAD.encode(header),
+            URL_SAFE_NO_PAD.encode(claims)
+        );
         let signature = URL_SAFE_NO_PAD.encode(self.ed.sign(message.as_bytes()).as_ref());
         format!("{message}.{signature}")
     }
@@ -47,7 +51,9 @@ const HEADER: &str = r#"{"alg":"EdDSA","kid":"k1","typ":"JWT"}"#;
 
 fn claims() -> String {
     let (exp, iat) = (NOW_S + 300, NOW_S - 5);
-    format!(r#"{{"iss":"https://id.example.com","aud":"highwater","sub":"ann","exp":{exp},"iat":{iat}}}"#)
+    format!(
+        r#"{{"iss":"https://id.example.com","aud":"highwater","sub":"ann","exp":{exp},"iat":{iat}}}"#
+    )
 }
 
 #[test]
@@ -59,7 +65,11 @@ fn a_good_token_says_what_it_says() {
     let several = claims().replace("\"highwater\"", "[\"x\",\"other\"]");
     assert!(stage.verify(&stage.sign(HEADER, &several)).is_ok());
     // The only key there is needs no name.
-    assert!(stage.verify(&stage.sign(r#"{"alg":"EdDSA"}"#, &claims())).is_ok());
+    assert!(
+        stage
+            .verify(&stage.sign(r#"{"alg":"EdDSA"}"#, &claims()))
+            .is_ok()
+    );
 }
 
 #[test]
@@ -76,12 +86,27 @@ fn whatever_is_wrong_with_a_token_it_is_refused() {
     header(r#"{"alg":"HS256","kid":"k1"}"#, TokenError::Algorithm);
     header(r#"{"alg":"eddsa","kid":"k1"}"#, TokenError::Algorithm);
     header(r#"{"kid":"k1"}"#, TokenError::Algorithm);
-    header(r#"{"alg":"EdDSA","kid":"../../dev/null"}"#, TokenError::UnknownKey);
+    header(
+        r#"{"alg":"EdDSA","kid":"../../dev/null"}"#,
+        TokenError::UnknownKey,
+    );
     header(r#"{"alg":"EdDSA","kid":["k1"]}"#, TokenError::UnknownKey);
-    header(r#"{"alg":"EdDSA","kid":"k2","jku":"https://evil.example.com"}"#, TokenError::UnknownKey);
-    header(r#"{"alg":"EdDSA","kid":"k1","crit":["exp"],"exp":1}"#, TokenError::Header);
-    header(r#"{"alg":"EdDSA","kid":"k1","typ":"secevent+jwt"}"#, TokenError::Header);
-    header(r#"{"alg":"none","alg":"EdDSA","kid":"k1"}"#, TokenError::Malformed);
+    header(
+        r#"{"alg":"EdDSA","kid":"k2","jku":"https://evil.example.com"}"#,
+        TokenError::UnknownKey,
+    );
+    header(
+        r#"{"alg":"EdDSA","kid":"k1","crit":["exp"],"exp":1}"#,
+        TokenError::Header,
+    );
+    header(
+        r#"{"alg":"EdDSA","kid":"k1","typ":"secevent+jwt"}"#,
+        TokenError::Header,
+    );
+    header(
+        r#"{"alg":"none","alg":"EdDSA","kid":"k1"}"#,
+        TokenError::Malformed,
+    );
     header("[]", TokenError::Malformed);
 
     let claim = |from: &str, to: &str, expected| check(HEADER, from, to, expected);
@@ -90,13 +115,27 @@ fn whatever_is_wrong_with_a_token_it_is_refused() {
     claim("\"highwater\"", "\"Highwater\"", TokenError::Audience);
     claim("\"highwater\"", "[]", TokenError::Audience);
     claim("\"highwater\"", "{\"highwater\":1}", TokenError::Audience);
-    claim("\"sub\":\"ann\"", "\"sub\":\"ann\",\"sub\":\"root\"", TokenError::Malformed);
+    claim(
+        "\"sub\":\"ann\"",
+        "\"sub\":\"ann\",\"sub\":\"root\"",
+        TokenError::Malformed,
+    );
     let exp = format!("\"exp\":{}", NOW_S + 300);
-    for times in ["\"exp\":\"1900000000\"", "\"exp\":1900000000.5", "\"exp\":1.9e9", "\"exp\":-1", "\"exq\":1"] {
+    for times in [
+        "\"exp\":\"1900000000\"",
+        "\"exp\":1900000000.5",
+        "\"exp\":1.9e9",
+        "\"exp\":-1",
+        "\"exq\":1",
+    ] {
         claim(&exp, times, TokenError::Times);
     }
     claim(&exp, "\"exp\":18446744073709551615", TokenError::Times);
-    claim(&exp, &format!("\"exp\":{}", NOW_S - 30), TokenError::Expired);
+    claim(
+        &exp,
+        &format!("\"exp\":{}", NOW_S - 30),
+        TokenError::Expired,
+    );
     claim("\"iat\"", "\"nbf\":1900000000,\"iat\"", TokenError::NotYet);
     claim("\"iat\"", "\"nbf\":\"0\",\"iat\"", TokenError::Times);
     let iat = format!("\"iat\":{}", NOW_S - 5);
@@ -153,11 +192,18 @@ fn elliptic_curves_are_understood() {
         keys: KeySet::read(&keys).unwrap(),
         ..stage
     };
-    let message = format!("{}.{}", part(br#"{"alg":"ES256"}"#), part(claims().as_bytes()));
+    let message = format!(
+        "{}.{}",
+        part(br#"{"alg":"ES256"}"#),
+        part(claims().as_bytes())
+    );
     let random = aws_lc_rs::rand::SystemRandom::new();
     let signature = pair.sign(&random, message.as_bytes()).unwrap();
     let text = format!("{message}.{}", part(signature.as_ref()));
     assert_eq!(stage.verify(&text).unwrap().text("sub"), Some("ann"));
     // The other kind of key's signature is not even looked at.
-    assert_eq!(stage.verify(&stage.sign(HEADER, &claims())), Err(TokenError::UnknownKey));
+    assert_eq!(
+        stage.verify(&stage.sign(HEADER, &claims())),
+        Err(TokenError::UnknownKey)
+    );
 }

@@ -6,16 +6,18 @@ use std::sync::{
 };
 
 use arc_swap::ArcSwap;
-use highwater_credentials::{KeyHasher, SecretHash, ServiceCredential};
+use highwater_credentials::{KeyHasher, SecretHash, ServiceCredential, token::TOKEN_PREFIX};
 use highwater_proto::{
     ErrorCode,
     ids::{KeyId, ProjectId, ShardId, TopicId},
+    limits::VERIFIED_TOKENS_MAX,
     names::TopicName,
 };
+use quick_cache::sync::Cache;
 use tokio::sync::watch;
 
 use crate::{
-    catalogue::{Catalogue, Principal, Project},
+    catalogue::{Catalogue, Principal, Project, tokens::Token},
     cursor::{Cursor, Cursors, NO_TOPIC, TopicCursor},
     handle::{Published, ReadRequest, ShardHandle, TopicEnd, TopicView},
     refusal::{Refusal, Result},
@@ -34,6 +36,8 @@ pub struct Broker {
     catalogue_changes: watch::Sender<()>,
     cursors: Cursors,
     keys: KeyHasher,
+    /// Tokens whose signature was right, by the hash of their text.
+    verified: Cache<[u8; 32], Arc<Token>>,
     service: ServiceCredential,
     pub(crate) tickets: Tickets,
 }
@@ -66,6 +70,7 @@ impl Broker {
             catalogue_changes: watch::Sender::new(()),
             cursors: Cursors::new(cluster_secret),
             keys: KeyHasher::new(cluster_secret),
+            verified: Cache::new(VERIFIED_TOKENS_MAX),
             service: ServiceCredential::new(cluster_secret),
             tickets: Tickets::new(cluster_secret),
         }
@@ -138,14 +143,28 @@ impl Broker {
         &self.cursors
     }
 
-    /// Checks an API key at a time, in milliseconds since the Unix epoch.
+    /// Checks an API key or a token at a time, in milliseconds since the Unix epoch.
     ///
     /// # Errors
     /// `unauthenticated` when it is not valid, `forbidden` when its project or tenant is suspended,
     /// `no_leader` while the node cannot know.
     pub fn authenticate(&self, credential: &str, now_ms: u64) -> Result<Principal> {
         let catalogue = self.known_catalogue()?;
-        catalogue.authenticate(&self.keys, credential, now_ms)
+        if !credential.starts_with(TOKEN_PREFIX) {
+            return catalogue.authenticate(&self.keys, credential, now_ms);
+        }
+        // To check a signature takes as long as everything else about a publish, so it is done once. The
+        // rest is looked at each time.
+        let digest = *blake3::hash(credential.as_bytes()).as_bytes();
+        let token = match self.verified.get(&digest) {
+            Some(token) => token,
+            None => {
+                let token = Arc::new(catalogue.verify_token(credential, now_ms)?);
+                self.verified.insert(digest, token.clone());
+                token
+            }
+        };
+        catalogue.bearer(&token, now_ms)
     }
 
     /// Whether a credential is that of a control plane of this cluster.
@@ -166,11 +185,18 @@ impl Broker {
     /// # Errors
     /// `unauthenticated` when there is no such key any more.
     pub fn principal_of(&self, key: KeyId, now_ms: u64) -> Result<Principal> {
-        let gone = || Refusal::new(ErrorCode::Unauthenticated, "the key is not valid any more");
-        self.catalogue
-            .load()
-            .principal_of(key, now_ms)
-            .ok_or_else(gone)
+        let catalogue = self.catalogue.load();
+        catalogue.principal_of(key, now_ms).ok_or_else(gone)
+    }
+
+    /// The same for a token, which may have ended since.
+    ///
+    /// # Errors
+    /// `unauthenticated` when it was revoked or nobody trusts its signer any more.
+    pub fn principal_of_token(&self, token: Token, now_ms: u64) -> Result<Principal> {
+        let at_its_end_ms = now_ms.min(token.ends_at_ms.saturating_sub(1));
+        let catalogue = self.catalogue.load();
+        catalogue.bearer(&Arc::new(token), at_its_end_ms)
     }
 
     /// The hash that a key's tickets are sealed with: of its newest secret.
@@ -266,4 +292,9 @@ impl Broker {
         };
         self.shard_of(project, topic).read(view).await
     }
+}
+
+fn gone() -> Refusal {
+    let message = "the credential is not valid any more";
+    Refusal::new(ErrorCode::Unauthenticated, message)
 }

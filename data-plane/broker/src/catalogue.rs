@@ -7,7 +7,7 @@
 //! What cannot be understood opens nothing: a key without its project, a project without its tenant, a
 //! document of a newer release.
 //!
-//! Reading order: `project.rs`, `permissions.rs`, `principal.rs`, `documents.rs`, `follower.rs`.
+//! Reading order: `project.rs`, `permissions.rs`, `principal.rs`, `tokens.rs`, `documents.rs`, `follower.rs`.
 
 pub mod documents;
 pub mod follower;
@@ -15,20 +15,24 @@ mod permissions;
 mod principal;
 mod project;
 mod table;
+pub mod tokens;
 
 use std::sync::Arc;
 
 use highwater_credentials::{KeyHasher, SecretHash};
 use highwater_proto::{
     ErrorCode,
-    ids::{KeyId, ProjectId, TenantId},
+    ids::{IssuerId, KeyId, ProjectId, RevocationId, SigningKeyId, TenantId},
 };
 
-use self::table::Table;
 pub use self::{
     permissions::{Operation, Permissions},
-    principal::Principal,
+    principal::{Credential, Principal},
     project::{Policy, Project, Quotas, Retention, State, place_project},
+};
+use self::{
+    table::Table,
+    tokens::{Issuer, Revocation, ServiceKey, Token, Trust},
 };
 use crate::{
     refusal::{Refusal, Result},
@@ -41,6 +45,11 @@ pub struct Catalogue {
     tenants: Table<TenantId, Arc<Tenant>>,
     projects: Table<ProjectId, Arc<Project>>,
     keys: Table<KeyId, Arc<ApiKey>>,
+    issuers: Table<IssuerId, Arc<Issuer>>,
+    service_keys: Table<SigningKeyId, Arc<ServiceKey>>,
+    revocations: Table<RevocationId, Arc<Revocation>>,
+    /// The issuers and revocations of each project.
+    trust: Table<ProjectId, Arc<Trust>>,
 }
 
 /// A customer.
@@ -143,13 +152,45 @@ impl Catalogue {
         self.principal(id, secret_hash, now_ms)
     }
 
+    /// The token in a text whose signature is right. It may be kept, to be looked at again by
+    /// [`Catalogue::bearer`].
+    ///
+    /// # Errors
+    /// `unauthenticated`, the same for every way in which a token can be wrong.
+    pub fn verify_token(&self, text: &str, now_ms: u64) -> Result<Token> {
+        self.verify(text, now_ms).ok_or_else(unknown)
+    }
+
+    /// Who brings a token that was verified, at a time.
+    ///
+    /// # Errors
+    /// `unauthenticated` when it has ended, was revoked or nobody trusts its signer any more; `forbidden` when
+    /// its project or tenant is suspended.
+    pub fn bearer(&self, token: &Arc<Token>, now_ms: u64) -> Result<Principal> {
+        if !self.accepts(token, now_ms) {
+            return Err(unknown());
+        }
+        if token.ends_at_ms <= now_ms {
+            return Err(expired());
+        }
+        Ok(Principal {
+            project: self.open_project(token.project)?,
+            permissions: token.permissions.clone(),
+            expires_at_ms: Some(token.ends_at_ms),
+            credential: Credential::Token(token.clone()),
+        })
+    }
+
     /// What a principal is now.
     ///
     /// # Errors
-    /// `unauthenticated` when its key was revoked, was given another secret or has expired, `forbidden` when
+    /// `unauthenticated` when its credential was revoked, was changed or has expired, `forbidden` when
     /// its project or tenant is suspended.
     pub fn recheck(&self, principal: &Principal, now_ms: u64) -> Result<Principal> {
-        self.principal(principal.key, principal.secret_hash, now_ms)
+        match &principal.credential {
+            Credential::Key(id, secret_hash) => self.principal(*id, *secret_hash, now_ms),
+            Credential::Token(token) => self.bearer(token, now_ms),
+        }
     }
 
     /// Who a key makes, for a caller who knows in another way that the key was there.
@@ -166,15 +207,13 @@ impl Catalogue {
         let key = self.keys.get(&id).ok_or_else(unknown)?;
         let expires_at_ms = key.opens_until(secret_hash).ok_or_else(unknown)?;
         if expires_at_ms.is_some_and(|end| end <= now_ms) {
-            let message = "the credential has expired";
-            return Err(Refusal::new(ErrorCode::Unauthenticated, message));
+            return Err(expired());
         }
         Ok(Principal {
-            key: id,
             project: self.open_project(key.project)?,
             permissions: key.permissions.clone(),
             expires_at_ms,
-            secret_hash,
+            credential: Credential::Key(id, secret_hash),
         })
     }
 
@@ -200,6 +239,10 @@ impl Catalogue {
         }
         Ok(project.clone())
     }
+}
+
+fn expired() -> Refusal {
+    Refusal::new(ErrorCode::Unauthenticated, "the credential has expired")
 }
 
 fn unknown() -> Refusal {
@@ -267,7 +310,7 @@ mod tests {
 
     /// Changes the key that a principal has shown.
     fn change(catalogue: &mut Catalogue, principal: &Principal, change: impl FnOnce(&mut ApiKey)) {
-        let key = catalogue.keys.get(&principal.key).unwrap();
+        let key = catalogue.keys.get(&principal.key().unwrap()).unwrap();
         let mut key = ApiKey::clone(key);
         change(&mut key);
         catalogue.keys.insert(key.id, Arc::new(key));
@@ -288,7 +331,7 @@ mod tests {
         let another = SecretHash::from_bytes([1; 32]);
         change(&mut catalogue, &principal, |key| key.secret_hash = another);
         let revoked = catalogue.recheck(&principal, 0).unwrap_err();
-        catalogue.keys.remove(&principal.key);
+        catalogue.keys.remove(&principal.key().unwrap());
         assert_eq!(catalogue.recheck(&principal, 0).unwrap_err(), revoked);
     }
 
@@ -296,7 +339,7 @@ mod tests {
     fn a_rotated_key_is_good_with_both_secrets_for_a_time() {
         let (mut catalogue, hasher, old) = catalogue();
         let principal = catalogue.authenticate(&hasher, &old, 0).unwrap();
-        let (new, hash) = hasher.make_key(principal.key, &[8; 32]);
+        let (new, hash) = hasher.make_key(principal.key().unwrap(), &[8; 32]);
         change(&mut catalogue, &principal, |key| {
             key.previous = Some((key.secret_hash, 100));
             key.secret_hash = hash;

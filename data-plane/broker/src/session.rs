@@ -6,6 +6,7 @@
 //! the other learns that it was taken over. Nothing else is needed for sessions to be replicated, to survive
 //! nodes and to be in one place at a time.
 
+mod owner;
 mod uses;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::{
     system,
 };
 
+pub use owner::{owner, set_owner};
 pub use uses::Uses;
 
 /// What a session is found by: a hash of the project and the client's identifier. It is stored in topic

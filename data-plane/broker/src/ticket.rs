@@ -112,9 +112,13 @@ impl Tickets {
 impl Broker {
     /// The text of a ticket for a principal. Its nonce is 16 random bytes; it ends no later than the key.
     pub fn seal_ticket(&self, principal: &Principal, ticket: &Ticket) -> String {
-        assert_eq!(ticket.key, principal.key, "a ticket is worth its key");
+        assert_eq!(
+            Some(ticket.key),
+            principal.key(),
+            "a ticket is worth its key"
+        );
         // Of a key that is gone there is nothing to seal with, and nothing that would be opened.
-        let secret = self.secret_of(principal.key);
+        let secret = self.secret_of(ticket.key);
         let secret = secret.unwrap_or(SecretHash::from_bytes([0; 32]));
         self.tickets.seal(ticket, &secret)
     }

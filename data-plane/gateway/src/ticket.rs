@@ -40,7 +40,14 @@ use tokio::time::timeout;
 use crate::{gateway::Door, page::Page, session::Session};
 
 /// A new ticket or resumption of a principal, and until when it is good.
-pub fn issue(door: &Door, principal: &Principal, kind: Kind) -> (String, u64) {
+///
+/// # Errors
+/// `forbidden` for the bearer of a token.
+pub fn issue(door: &Door, principal: &Principal, kind: Kind) -> Result<(String, u64)> {
+    let key = principal.key().ok_or_else(|| {
+        let message = "tickets are made with an API key, by the page's own backend";
+        Refusal::new(ErrorCode::Forbidden, message)
+    })?;
     let lifetime_ms = match kind {
         Kind::Ticket => TICKET_MS,
         Kind::Resumption => RESUMPTION_MS,
@@ -48,14 +55,12 @@ pub fn issue(door: &Door, principal: &Principal, kind: Kind) -> (String, u64) {
     let ends_at_ms = (door.clock)().saturating_add(lifetime_ms);
     let ticket = Ticket {
         kind,
-        key: principal.key,
+        key,
         nonce: rand::random(),
         ends_at_ms: ends_at_ms.min(principal.expires_at_ms.unwrap_or(u64::MAX)),
     };
-    (
-        door.broker.seal_ticket(principal, &ticket),
-        ticket.ends_at_ms,
-    )
+    let text = door.broker.seal_ticket(principal, &ticket);
+    Ok((text, ticket.ends_at_ms))
 }
 
 /// Opens a session with the ticket in an address, and uses it up.
@@ -85,7 +90,7 @@ pub async fn open_stream(
     if !may_resume(door, headers, ticket.key) {
         used?;
     }
-    let cookie = cookie(door, headers, is_tls, session.principal());
+    let cookie = cookie(door, headers, is_tls, (ticket.key, session.principal()))?;
     Ok((session, cookie))
 }
 
@@ -144,9 +149,14 @@ fn cookie_name(key: KeyId) -> String {
     format!("highwater_{key}")
 }
 
-fn cookie(door: &Door, headers: &HeaderMap, is_tls: bool, principal: &Principal) -> HeaderValue {
-    let (text, _) = issue(door, principal, Kind::Resumption);
-    let name = cookie_name(principal.key);
+fn cookie(
+    door: &Door,
+    headers: &HeaderMap,
+    is_tls: bool,
+    (key, principal): (KeyId, &Principal),
+) -> Result<HeaderValue> {
+    let (text, _) = issue(door, principal, Kind::Resumption)?;
+    let name = cookie_name(key);
     let seconds = RESUMPTION_MS / 1_000;
     let is_of_secure_page = |origin: &HeaderValue| origin.as_bytes().starts_with(b"https://");
     let scope = match headers.get(ORIGIN) {
@@ -156,5 +166,5 @@ fn cookie(door: &Door, headers: &HeaderMap, is_tls: bool, principal: &Principal)
         _ => "; SameSite=Strict",
     };
     let cookie = format!("{name}={text}; Path=/v1/sse; Max-Age={seconds}; HttpOnly{scope}");
-    HeaderValue::try_from(cookie).expect("base64 is a header's text")
+    Ok(HeaderValue::try_from(cookie).expect("base64 is a header's text"))
 }

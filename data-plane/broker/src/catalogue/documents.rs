@@ -7,14 +7,17 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use highwater_credentials::SecretHash;
+use highwater_credentials::{
+    KeySet, SecretHash,
+    token::{Grant, SERVICE_ISSUER},
+};
 use highwater_proto::{
     ErrorCode,
     control::{self, AuditEntry, CommitRequest, Document, document::Resource},
-    ids::{KeyId, ProjectId, ShardId, TenantId},
+    ids::{IssuerId, KeyId, ProjectId, RevocationId, ShardId, SigningKeyId, TenantId},
     limits::{
         COMMIT_BYTES_MAX, COMMIT_DOCUMENTS_MAX, DOCUMENT_ID_BYTES_MAX, FEED_SHARDS_MAX,
-        PAYLOAD_BYTES_MAX,
+        PAYLOAD_BYTES_MAX, TOKEN_LIFETIME_MS_MAX,
     },
     names::{TopicFilter, TopicName},
     origin::OriginPattern,
@@ -24,6 +27,7 @@ use prost::Message as _;
 use super::{
     ApiKey, Catalogue, Operation, Permissions, Policy, Project, Quotas, Retention, State, Tenant,
     place_project,
+    tokens::{Issuer, Revocation, Revoked, ServiceKey, Trust},
 };
 use crate::{
     handle::{Publish, Retain, TopicEnd, TopicPolicy},
@@ -57,7 +61,13 @@ impl Catalogue {
             }),
             // The control plane's own.
             Some(Resource::Member(_) | Resource::Request(_)) => Ok(()),
-            Some(Resource::Issuer(_) | Resource::SigningKey(_) | Resource::Revocation(_)) => Ok(()),
+            Some(Resource::Issuer(issuer)) => read_issuer(id, issuer).map(|i| self.put_issuer(i)),
+            Some(Resource::SigningKey(key)) => read_signing_key(id, key).map(|(id, key)| {
+                self.service_keys.insert(id, Arc::new(key));
+            }),
+            Some(Resource::Revocation(revocation)) => {
+                read_revocation(id, revocation).map(|r| self.put_revocation(r))
+            }
             Some(Resource::Deleted(_)) => {
                 self.remove(id);
                 Ok(())
@@ -81,6 +91,49 @@ impl Catalogue {
         if let Ok(id) = id.parse() {
             self.keys.remove(&id);
         }
+        if let Ok(id) = id.parse() {
+            self.service_keys.remove(&id);
+        }
+        if let Ok(id) = id.parse() {
+            self.remove_issuer(id);
+        }
+        if let Ok(id) = id.parse() {
+            self.remove_revocation(id);
+        }
+    }
+
+    fn put_issuer(&mut self, issuer: Issuer) {
+        self.remove_issuer(issuer.id);
+        let issuer = Arc::new(issuer);
+        self.issuers.insert(issuer.id, issuer.clone());
+        self.edit_trust(issuer.project, |trust| trust.add_issuer(issuer));
+    }
+
+    fn remove_issuer(&mut self, id: IssuerId) {
+        if let Some(issuer) = self.issuers.remove(&id) {
+            self.edit_trust(issuer.project, |trust| trust.remove_issuer(id));
+        }
+    }
+
+    fn put_revocation(&mut self, revocation: Revocation) {
+        self.remove_revocation(revocation.id);
+        let revocation = Arc::new(revocation);
+        self.revocations.insert(revocation.id, revocation.clone());
+        self.edit_trust(revocation.project, |trust| trust.add_revocation(revocation));
+    }
+
+    fn remove_revocation(&mut self, id: RevocationId) {
+        if let Some(revocation) = self.revocations.remove(&id) {
+            let forget = |trust: &mut Trust| trust.remove_revocation(&revocation);
+            self.edit_trust(revocation.project, forget);
+        }
+    }
+
+    fn edit_trust(&mut self, project: ProjectId, edit: impl FnOnce(&mut Trust)) {
+        let trust = self.trust.get(&project);
+        let mut trust = trust.map_or_else(Trust::default, |trust| Trust::clone(trust));
+        edit(&mut trust);
+        self.trust.insert(project, Arc::new(trust));
     }
 }
 
@@ -160,6 +213,61 @@ fn read_key(id: &str, key: &control::ApiKey) -> Result<Option<ApiKey>, String> {
         expires_at_ms: limit(key.expires_at_ms),
     };
     Ok((!key.is_disabled).then_some(read))
+}
+
+fn read_issuer(id: &str, issuer: &control::Issuer) -> Result<Issuer, String> {
+    let lifetime_ms = limit(issuer.token_lifetime_ms_max).unwrap_or(TOKEN_LIFETIME_MS_MAX);
+    if issuer.issuer == SERVICE_ISSUER {
+        return Err("issuer: this is the service itself".to_owned());
+    }
+    let grant = |permission: &control::Permission| Grant {
+        operations: permission.operations.clone(),
+        topics: permission.topics.clone(),
+    };
+    Ok(Issuer {
+        id: parse(id)?,
+        project: parse(&issuer.project)?,
+        issuer: issuer.issuer.clone(),
+        audiences: issuer.audiences.clone(),
+        // Of a URL whose keys were not fetched yet there are none, and nothing that they have signed.
+        keys: match issuer.jwks.as_str() {
+            "" => KeySet::default(),
+            jwks => KeySet::read(jwks).map_err(|e| format!("jwks: {e}"))?,
+        },
+        permissions_max: issuer.permissions_max.iter().map(grant).collect(),
+        lifetime_ms_max: lifetime_ms.min(TOKEN_LIFETIME_MS_MAX),
+    })
+}
+
+fn read_signing_key(
+    id: &str,
+    key: &control::SigningKey,
+) -> Result<(SigningKeyId, ServiceKey), String> {
+    let keys = format!("{{\"keys\":[{}]}}", key.public_jwk);
+    let keys = KeySet::read(&keys).map_err(|e| e.to_string())?;
+    if !keys.has(id) {
+        return Err("its `kid` is not its id".to_owned());
+    }
+    let read = ServiceKey {
+        keys,
+        accepted_until_ms: limit(key.accepted_until_ms),
+    };
+    Ok((parse(id)?, read))
+}
+
+fn read_revocation(id: &str, revocation: &control::Revocation) -> Result<Revocation, String> {
+    use control::revocation::What;
+    Ok(Revocation {
+        id: parse(id)?,
+        project: parse(&revocation.project)?,
+        what: match revocation.what.clone() {
+            Some(What::TokenId(token)) => Revoked::Token(token),
+            Some(What::Subject(subject)) => Revoked::Subject(subject),
+            Some(What::All(_)) => Revoked::All,
+            None => return Err("it does not say what is revoked".to_owned()),
+        },
+        issued_before_ms: revocation.issued_before_ms,
+    })
 }
 
 fn permissions(grants: &[control::Permission]) -> Result<Permissions, String> {

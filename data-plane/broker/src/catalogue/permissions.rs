@@ -38,6 +38,8 @@ impl Operation {
 #[derive(Debug, Clone, Default)]
 pub struct Permissions {
     grants: Vec<(u8, TopicFilter)>,
+    /// They allow nothing that these do not.
+    within: Option<Box<Permissions>>,
 }
 
 impl Permissions {
@@ -49,18 +51,49 @@ impl Permissions {
         };
         Permissions {
             grants: grants.into_iter().map(compile).collect(),
+            within: None,
+        }
+    }
+
+    /// The same from numbers of operations, each the sum of its [`Operation`]s.
+    pub fn from_bits(grants: impl IntoIterator<Item = (u8, TopicFilter)>) -> Permissions {
+        Permissions {
+            grants: grants.into_iter().collect(),
+            within: None,
+        }
+    }
+
+    /// What is granted, without its limits: for [`Permissions::from_bits`].
+    pub fn bits(&self) -> &[(u8, TopicFilter)] {
+        &self.grants
+    }
+
+    /// What limits them.
+    pub fn limits(&self) -> Option<&Permissions> {
+        self.within.as_deref()
+    }
+
+    /// What both these and others allow.
+    pub fn within(self, others: Permissions) -> Permissions {
+        Permissions {
+            within: Some(Box::new(others)),
+            ..self
         }
     }
 
     /// Whether the operation is allowed on the topic.
     pub fn allow(&self, operation: Operation, topic: &TopicName) -> bool {
-        self.granted(operation).any(|f| f.matches(topic.as_str()))
+        let is_granted = self.granted(operation).any(|f| f.matches(topic.as_str()));
+        let within = self.within.as_ref();
+        is_granted && within.is_none_or(|within| within.allow(operation, topic))
     }
 
     /// Whether the operation is allowed on every topic the filter could match.
     pub fn allow_all(&self, operation: Operation, filter: &TopicFilter) -> bool {
-        self.granted(operation)
-            .any(|granted| covers(granted, filter))
+        let mut granted = self.granted(operation);
+        let within = self.within.as_ref();
+        granted.any(|granted| covers(granted, filter))
+            && within.is_none_or(|within| within.allow_all(operation, filter))
     }
 
     fn granted(&self, operation: Operation) -> impl Iterator<Item = &TopicFilter> {

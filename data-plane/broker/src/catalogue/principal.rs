@@ -9,25 +9,40 @@ use highwater_proto::{
     names::{TopicFilter, TopicName},
 };
 
-use super::{Operation, Permissions, Project};
+use super::{Operation, Permissions, Project, tokens::Token};
 use crate::refusal::{Refusal, Result};
 
 /// Who makes a request.
 #[derive(Debug, Clone)]
 pub struct Principal {
-    /// The key that was presented.
-    pub key: KeyId,
+    /// What was presented.
+    pub credential: Credential,
     /// The project it opens.
     pub project: Arc<Project>,
     /// What it allows.
     pub permissions: Arc<Permissions>,
     /// Until when, in milliseconds since the Unix epoch.
     pub expires_at_ms: Option<u64>,
-    /// Tells the key from one that was given the same id and another secret since.
-    pub(super) secret_hash: SecretHash,
+}
+
+/// What makes a principal.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// An API key. The hash tells it from one that was given the same id and another secret since.
+    Key(KeyId, SecretHash),
+    /// A token.
+    Token(Arc<Token>),
 }
 
 impl Principal {
+    /// The API key, if it is one.
+    pub fn key(&self) -> Option<KeyId> {
+        match &self.credential {
+            Credential::Key(id, _) => Some(*id),
+            Credential::Token(_) => None,
+        }
+    }
+
     /// # Errors
     /// `forbidden` when the credential does not allow the operation on this topic.
     pub fn require(&self, operation: Operation, topic: &TopicName) -> Result<()> {

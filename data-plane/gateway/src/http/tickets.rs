@@ -24,12 +24,11 @@ struct Issued {
 pub async fn issue(State(door): State<Arc<Door>>, uri: Uri, headers: HeaderMap) -> Response {
     let asked = principal(&door, &headers).and_then(|principal| {
         Parameters::of(&uri)?.end()?;
-        Ok(principal)
+        ticket::issue(&door, &principal, Kind::Ticket)
     });
     match asked {
         Err(refusal) => refuse(&door, refusal),
-        Ok(principal) => {
-            let (ticket, expires_at_ms) = ticket::issue(&door, &principal, Kind::Ticket);
+        Ok((ticket, expires_at_ms)) => {
             let issued = Issued {
                 ticket,
                 expires_at_ms,

@@ -296,15 +296,18 @@ async fn claim(
         id: Bytes::copy_from_slice(SessionId::generate().as_bytes()),
         ..Default::default()
     };
-    let own = |session: cluster::Session, epoch| cluster::Session {
-        epoch,
-        key: Bytes::copy_from_slice(principal.key.as_bytes()),
-        expiry_s: asked.expiry_s,
-        connected: Some(door.home().into()),
-        disconnected_at_ms: 0,
-        was_sent_away: false,
-        will: asked.will.clone(),
-        ..session
+    let own = |session: cluster::Session, epoch| {
+        let mut session = cluster::Session {
+            epoch,
+            expiry_s: asked.expiry_s,
+            connected: Some(door.home().into()),
+            disconnected_at_ms: 0,
+            was_sent_away: false,
+            will: asked.will.clone(),
+            ..session
+        };
+        session::set_owner(&mut session, principal);
+        session
     };
     if asked.is_private {
         return Ok(Claimed {

@@ -4,13 +4,14 @@ use bytes::Bytes;
 use highwater_broker::{
     Refusal, Result,
     catalogue::{Operation, Principal},
+    session,
 };
 use highwater_mqtt::packet::connect::Will as Left;
 use highwater_proto::{
     ErrorCode,
     client::{Message, PublishRequest},
     cluster::{Session, session::Will},
-    ids::{KeyId, SessionId},
+    ids::SessionId,
     names::TopicName,
 };
 use prost::Message as _;
@@ -66,7 +67,7 @@ pub async fn publish(door: &Door, session: &Session) -> Result<()> {
         idempotency_key: key(session),
         ..Default::default()
     };
-    let outcome = match principal(door, session) {
+    let outcome = match session::owner(&door.broker, session, (door.clock)()) {
         Ok(principal) => publish_one(door, Protocol::Mqtt, &principal, request).await,
         Err(refusal) => Err(refusal),
     };
@@ -81,10 +82,4 @@ fn key(session: &Session) -> String {
     let id = SessionId::try_from(&session.id[..]);
     let id = id.map_or_else(|_| String::new(), |id| id.to_string());
     format!("will/{id}/{}", session.epoch)
-}
-
-fn principal(door: &Door, session: &Session) -> Result<Principal> {
-    let unknown = |_| Refusal::new(ErrorCode::Corrupted, "a stored session names no key");
-    let key = KeyId::try_from(&session.key[..]).map_err(unknown)?;
-    door.broker.principal_of(key, (door.clock)())
 }

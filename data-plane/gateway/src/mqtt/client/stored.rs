@@ -1,7 +1,7 @@
 //! The session as it is stored, and what waits until it is.
 
 use bytes::Bytes;
-use highwater_broker::segment::Slice;
+use highwater_broker::{segment::Slice, session};
 use highwater_mqtt::{Packet, SubscriptionId};
 use highwater_proto::cluster::{
     self,
@@ -53,12 +53,10 @@ impl Client {
                 retained: message.is_retained,
             })
         });
-        cluster::Session {
-            project: Bytes::copy_from_slice(principal.project.id.as_bytes()),
+        let mut session = cluster::Session {
             client_id: self.identity.client_id.to_string(),
             id: Bytes::copy_from_slice(self.identity.session.as_bytes()),
             epoch: self.identity.epoch,
-            key: Bytes::copy_from_slice(principal.key.as_bytes()),
             expiry_s: self.expiry_s,
             connected: Some(self.door.home().into()),
             disconnected_at_ms: 0,
@@ -67,7 +65,10 @@ impl Client {
             in_flight: in_flight.collect(),
             received: Some(self.uses.store()),
             was_sent_away: false,
-        }
+            ..cluster::Session::default()
+        };
+        session::set_owner(&mut session, principal);
+        session
     }
 
     /// Sends a packet once the session as it is now is durable.
