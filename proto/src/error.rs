@@ -108,7 +108,7 @@ const TABLE: &[Row] = &[
     row(Draining,           "draining",            (503, 14, 0x8B, 1012), true,  true,  "reconnect, to another node if there is one"),
     row(Overloaded,         "overloaded",          (429,  8, 0x97, 4429), true,  true,  "retry after the delay given"),
     row(HeadersTooLarge,    "headers_too_large",   (431,  3, 0x95, 1009), false, true,  "send fewer or shorter headers"),
-    row(Unsupported,        "unsupported",         (404, 12, 0x83, 1008), false, true,  "see the documentation for what exists"),
+    row(Unsupported,        "unsupported",         (404, 12, 0x83, 1003), false, true,  "see the documentation for what exists"),
     row(Timeout,            "timeout",             (408,  4, 0x8D, 4408), true,  false, "retry with the same idempotency key"),
     row(Internal,           "internal",            (500, 13, 0x80, 1011), true,  false, "retry, and report it if it stays"),
     row(Corrupted,          "corrupted",           (503, 14, 0x88, 1011), true,  true,  "retry; another replica will answer"),

@@ -96,13 +96,14 @@ impl Codec {
     /// A client's message. A request that is understood can still be refused by itself.
     ///
     /// # Errors
-    /// `invalid_request` when the message is none of the subprotocol's; there is no going on.
+    /// `invalid_request` when the message is none of the subprotocol's, and `unsupported` when it is not even of its
+    /// kind; there is no going on.
     pub fn decode(self, event: Event) -> Result<(Id, Result<Request>)> {
         match (self, event) {
             (Codec::Json, Event::Text(text)) => json::decode(&text.into_bytes()),
             (Codec::Proto, Event::Binary(bytes)) => proto::decode(bytes),
-            (Codec::Json, _) => Err(invalid("this subprotocol has text messages only")),
-            (Codec::Proto, _) => Err(invalid("this subprotocol has binary messages only")),
+            (Codec::Json, _) => Err(unsupported("this subprotocol has text messages only")),
+            (Codec::Proto, _) => Err(unsupported("this subprotocol has binary messages only")),
         }
     }
 
@@ -127,6 +128,10 @@ impl Codec {
             Codec::Proto => proto::deliver(broker, project, subscription, delivery),
         }
     }
+}
+
+fn unsupported(message: &'static str) -> Refusal {
+    Refusal::new(ErrorCode::Unsupported, message)
 }
 
 pub fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {

@@ -18,7 +18,7 @@ use tonic::{Code, Streaming};
 use crate::{
     sse::Events,
     stage::{Stage, refused, within},
-    websocket::{Peer, refused_with, with_key},
+    websocket::{Peer, in_proto, refused_with, with_key},
 };
 
 /// Long enough to open something, and short enough to wait for.
@@ -118,12 +118,7 @@ async fn a_websocket_is_warned_and_closed_with_its_key() {
 async fn a_websocket_of_the_binary_subprotocol_is_warned_too() {
     let stage = Stage::ticking().await;
     let end_ms = stage.expire_key_in(SOON_MS);
-    let mut handshake = with_key(&stage, &stage.key);
-    let subprotocol = "highwater.v1.proto".parse().unwrap();
-    handshake
-        .headers_mut()
-        .insert("sec-websocket-protocol", subprotocol);
-    let (mut socket, _) = within(connect_async(handshake)).await.unwrap();
+    let (mut socket, _) = within(connect_async(in_proto(&stage))).await.unwrap();
     let mut next = async || {
         let message = within(socket.next()).await.unwrap().unwrap();
         let response = SocketResponse::decode(message.into_data()).unwrap();

@@ -7,4 +7,4 @@ mod over_http2;
 pub mod peer;
 mod talk;
 
-pub use peer::{Peer, refused_with, request, with_key};
+pub use peer::{Peer, in_proto, refused_with, request, with_key};

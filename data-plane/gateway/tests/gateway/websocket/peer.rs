@@ -28,6 +28,15 @@ pub fn with_key(stage: &Stage, key: &str) -> Request<()> {
     request
 }
 
+/// The same for the binary subprotocol.
+pub fn in_proto(stage: &Stage) -> Request<()> {
+    let mut request = with_key(stage, &stage.key);
+    let subprotocol = "highwater.v1.proto".parse().unwrap();
+    let headers = request.headers_mut();
+    headers.insert("sec-websocket-protocol", subprotocol);
+    request
+}
+
 /// The status with which an opening handshake is refused.
 pub async fn refused_with(request: Request<()>) -> u16 {
     match within(connect_async(request)).await {

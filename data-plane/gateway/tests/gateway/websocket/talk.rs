@@ -14,7 +14,7 @@ use prost::Message as _;
 use serde_json::{Value, json};
 use tokio_tungstenite::{connect_async, tungstenite::Message};
 
-use super::peer::{Peer, with_key};
+use super::peer::{Peer, in_proto, with_key};
 use crate::stage::{Stage, within};
 
 #[tokio::test]
@@ -245,10 +245,19 @@ async fn a_message_that_is_none_ends_the_connection() {
             )),
             1008,
         ),
-        (Message::binary(vec![1, 2, 3]), 1008),
+        (Message::binary(b"{\"type\": \"ping\"}".to_vec()), 1003),
         (Message::text("x".repeat((2 << 20) + 1)), 1009),
     ] {
         let mut peer = Peer::open(&stage).await;
+        within(peer.0.send(message)).await.unwrap();
+        assert_eq!(peer.closed().await, code);
+    }
+    for (message, code) in [
+        (Message::binary(vec![0xFF]), 1008),
+        (Message::text(""), 1003),
+    ] {
+        let (socket, _) = within(connect_async(in_proto(&stage))).await.unwrap();
+        let mut peer = Peer(socket);
         within(peer.0.send(message)).await.unwrap();
         assert_eq!(peer.closed().await, code);
     }
@@ -257,13 +266,7 @@ async fn a_message_that_is_none_ends_the_connection() {
 #[tokio::test]
 async fn the_binary_subprotocol_says_the_same() {
     let stage = Stage::open().await;
-    let mut request = with_key(&stage, &stage.key);
-    let headers = request.headers_mut();
-    headers.insert(
-        "sec-websocket-protocol",
-        "highwater.v1.proto".parse().unwrap(),
-    );
-    let (mut socket, _) = within(connect_async(request)).await.unwrap();
+    let (mut socket, _) = within(connect_async(in_proto(&stage))).await.unwrap();
     let ask = |id: &str, request| {
         let message = SocketRequest {
             id: id.to_owned(),
