@@ -98,7 +98,7 @@ const TABLE: &[Row] = &[
     row(Unauthenticated,    "unauthenticated",     (401, 16, 0x87, 4401), false, true,  "send a valid key or token"),
     row(Forbidden,          "forbidden",           (403,  7, 0x87, 4403), false, true,  "use a credential with this permission"),
     row(NotFound,           "not_found",           (404,  5, 0x8F, 1008), false, true,  "create the topic first or check its name"),
-    row(PayloadTooLarge,    "payload_too_large",   (413,  3, 0x95, 1009), false, true,  "send a smaller payload"),
+    row(PayloadTooLarge,    "payload_too_large",   (413,  3, 0x95, 4413), false, true,  "send a smaller payload"),
     row(RateLimited,        "rate_limited",        (429,  8, 0x96, 4429), true,  true,  "retry after the delay given"),
     row(QuotaExceeded,      "quota_exceeded",      (429,  8, 0x97, 4429), false, true,  "raise the quota or use less"),
     row(CursorInvalid,      "cursor_invalid",      (400,  3, 0x83, 1008), false, true,  "use a cursor as the service gave it"),
@@ -107,7 +107,7 @@ const TABLE: &[Row] = &[
     row(Unavailable,        "unavailable",         (503, 14, 0x88, 1013), true,  false, "retry with the same idempotency key"),
     row(Draining,           "draining",            (503, 14, 0x8B, 1012), true,  true,  "reconnect, to another node if there is one"),
     row(Overloaded,         "overloaded",          (429,  8, 0x97, 4429), true,  true,  "retry after the delay given"),
-    row(HeadersTooLarge,    "headers_too_large",   (431,  3, 0x95, 1009), false, true,  "send fewer or shorter headers"),
+    row(HeadersTooLarge,    "headers_too_large",   (431,  3, 0x95, 4413), false, true,  "send fewer or shorter headers"),
     row(Unsupported,        "unsupported",         (404, 12, 0x83, 1003), false, true,  "see the documentation for what exists"),
     row(Timeout,            "timeout",             (408,  4, 0x8D, 4408), true,  false, "retry with the same idempotency key"),
     row(Internal,           "internal",            (500, 13, 0x80, 1011), true,  false, "retry, and report it if it stays"),
@@ -167,7 +167,8 @@ impl ErrorCode {
         self.row().mqtt
     }
 
-    /// WebSocket close code (RFC 6455, section 7.4, and the private range).
+    /// WebSocket close code (RFC 6455, section 7.4, and the private range), where the refusal ends the connection:
+    /// see [`crate::close`].
     pub fn ws_close(self) -> u16 {
         self.row().ws_close
     }
@@ -238,8 +239,12 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/ERRORS.md");
         let page = format!(
             "# Error codes\n\nWritten by a test from the table in `src/error.rs`. \"No side effects\" means \
-             that the request certainly changed nothing.\n\n{}",
-            markdown()
+             that the request certainly changed nothing.\n\n{}\n\
+             ## Close codes of WebSockets\n\nFrom the table in `src/close.rs`. At `/v1/ws` a refused request is \
+             answered with `error`, and the connection goes on; it is closed only for what is below. MQTT in a \
+             WebSocket is closed with the code of the refusal that ends it.\n\n{}",
+            markdown(),
+            crate::close::markdown()
         );
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(path, &page).unwrap();

@@ -5,8 +5,9 @@
 //! closed list of error codes ([`error::ErrorCode`]) with each protocol's rendering of it, and
 //! every maximum of the system ([`limits`]).
 //!
-//! Reading order: `limits.rs`, `ids.rs`, `names.rs`, `error.rs`, then the `.proto` files.
+//! Reading order: `limits.rs`, `ids.rs`, `names.rs`, `error.rs`, `close.rs`, then the `.proto` files.
 
+pub mod close;
 pub mod codec;
 pub mod error;
 pub mod frame;

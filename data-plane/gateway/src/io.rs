@@ -13,6 +13,14 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
+/// What a protocol is spoken over that may be inside of another one.
+pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
+    /// When it is shut down, it says why, if it has words of its own for that: a close code of WebSockets.
+    fn will_close(&mut self, _code: u16, _reason: &'static str) {}
+}
+
+impl Transport for Io {}
+
 /// One type for all, so that each protocol is compiled once, and a connection that is not encrypted has no room for
 /// the state of TLS.
 #[derive(Debug)]

@@ -43,8 +43,9 @@ use std::{io, sync::Arc};
 use bytes::BytesMut;
 use highwater_broker::session::SessionSlot;
 use highwater_mqtt::Decoder;
+use highwater_proto::ErrorCode;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt},
     time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -55,7 +56,7 @@ use self::{
     greeting::{CONNECT_LIMITS, LIMITS, Turned, greet, read_connect},
     registry::Registered,
 };
-use crate::{gateway::Door, page::Page};
+use crate::{gateway::Door, io::Transport, page::Page};
 
 pub use message::put_record;
 
@@ -81,7 +82,7 @@ pub(crate) const ALPN: &str = "mqtt";
 )]
 pub(crate) fn serve(
     door: Arc<Door>,
-    mut io: impl AsyncRead + AsyncWrite + Unpin + Send,
+    mut io: impl Transport,
     (page, begin_by): (Page, Instant),
     draining: CancellationToken,
 ) -> impl Future<Output = io::Result<()>> + Send {
@@ -93,6 +94,9 @@ pub(crate) fn serve(
         let taken_over = registered.taken_over();
         let end = client.run(&mut io, input, (taken_over, &draining)).await;
         let last_words = std::mem::take(&mut client.last_words);
+        if let Some((code, reason)) = end.close_code() {
+            io.will_close(code, reason);
+        }
         // Before the connection is closed: whoever sees that has its session as it was left, and no will that it
         // took back, even if this node is gone the next moment.
         if let Err(refusal) = Box::pin(finish(client, end)).await {
@@ -112,10 +116,7 @@ pub(crate) fn serve(
 
 /// Says the last words and waits until the client has closed its side too: a socket that is closed while something
 /// is unread resets the connection, and what was said last may be lost with it.
-async fn close(
-    io: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    last_words: &[u8],
-) -> io::Result<()> {
+async fn close(io: &mut impl Transport, last_words: &[u8]) -> io::Result<()> {
     io.write_all(last_words).await?;
     io.shutdown().await?;
     let mut unread = [0; 512];
@@ -129,7 +130,7 @@ type Welcomed<'a> = (Box<Client>, Registered<'a>, (Decoder, BytesMut));
 /// Waits for a client and takes over its session. There is none when it was turned away.
 async fn welcome<'a>(
     door: &'a Arc<Door>,
-    io: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    io: &mut impl Transport,
     (page, begin_by): (Page, Instant),
 ) -> io::Result<Option<Welcomed<'a>>> {
     let mut decoder = Decoder::of_client(CONNECT_LIMITS);
@@ -139,14 +140,15 @@ async fn welcome<'a>(
         // From here on it is us who take the time.
         Ok(Ok(connect)) => greet(door, connect, page).await,
         Ok(Err(turned)) => Err(turned),
-        Err(_) => Err(Turned::silently()),
+        Err(_) => Err(Turned::silently(ErrorCode::Unauthenticated)),
     };
     match greeted {
         Ok((client, registered)) => {
             decoder.set_limits(LIMITS);
             Ok(Some((client, registered, (decoder, buf))))
         }
-        Err(Turned(answer)) => {
+        Err(Turned { answer, code }) => {
+            io.will_close(code.ws_close(), code.name());
             match answer.is_empty() {
                 true => io.shutdown().await?,
                 false => timeout(CLOSE_TIMEOUT, close(io, &answer)).await??,
@@ -180,7 +182,7 @@ async fn finish(client: Box<Client>, end: End) -> highwater_broker::Result<()> {
                 will.delay_s = will.delay_s.max(spread_s);
             }
         }
-        End::Lost | End::TakenOver => {}
+        End::Lost | End::Dismissed(_) | End::TakenOver => {}
     }
     match client.saver.into_slot()? {
         Some(slot) => settle(&door, slot, session).await,

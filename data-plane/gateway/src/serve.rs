@@ -70,6 +70,8 @@ pub const ALPN_PROTOCOLS: [&str; 3] = ["h2", "http/1.1", mqtt::ALPN];
 pub struct Connection {
     /// Cancelled when the connection is to end: streams tell their clients and finish.
     pub draining: CancellationToken,
+    /// Cancelled when that is because the whole port is to end.
+    pub stopping: CancellationToken,
     /// The other end.
     pub peer: Option<SocketAddr>,
     /// Whether it is encrypted up to here.
@@ -92,6 +94,7 @@ impl Connection {
     pub fn of(extensions: &http::Extensions) -> Connection {
         extensions.get().cloned().unwrap_or_else(|| Connection {
             draining: CancellationToken::new(),
+            stopping: CancellationToken::new(),
             peer: None,
             is_tls: false,
             room: NodeRoom::default().connection(),
@@ -243,6 +246,7 @@ impl Connections {
     ) -> Result<(), BoxError> {
         let connection = Connection {
             draining: self.draining.child_token(),
+            stopping: self.draining.clone(),
             peer: Some(peer),
             is_tls: self.tls.is_some(),
             room: self.door.room.connection(),

@@ -97,6 +97,7 @@ async fn open(
     let mut socket = client::Connection::new(Client {
         door,
         draining: connection.draining.clone(),
+        stopping: connection.stopping.clone(),
         codec: accepted.codec(),
         session,
         page: Page::of(&headers),

@@ -17,7 +17,9 @@ use highwater_mqtt::{
     DecodeError, Packet, PacketId, ReasonCode, Text, Version, packet::Remarks, topic::Name,
 };
 use highwater_proto::{
+    ErrorCode,
     client::PublishRequest,
+    close,
     cluster::session::Will,
     ids::SessionId,
     limits::{MQTT_HELD_PACKETS_MAX, MQTT_RECEIVE_MAX, PUBLISH_BYTES_TOGETHER_MAX},
@@ -110,12 +112,27 @@ impl Answer {
 pub enum End {
     /// The client said goodbye: its will is void (MQTT-3.14.4-3).
     Left,
-    /// The client is gone, or has to go: its will is due.
+    /// The client is gone: its will is due.
     Lost,
+    /// The same of one that has to go.
+    Dismissed(ErrorCode),
     /// The session has another connection, which sees to the rest.
     TakenOver,
     /// The node is about to stop.
     SentAway,
+}
+
+impl End {
+    /// How a WebSocket says it: 3.1.1 cannot. None where it is the client that has ended the connection.
+    pub fn close_code(self) -> Option<(u16, &'static str)> {
+        let of = |code: ErrorCode| Some((code.ws_close(), code.name()));
+        match self {
+            End::Left | End::Lost => None,
+            End::Dismissed(code) => of(code),
+            End::TakenOver => Some((close::TAKEN_OVER, "taken_over")),
+            End::SentAway => of(ErrorCode::Draining),
+        }
+    }
 }
 
 impl Client {

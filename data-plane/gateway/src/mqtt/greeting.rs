@@ -65,22 +65,33 @@ pub const LIMITS: Limits = Limits {
 
 const _: () = assert!(MQTT_PACKET_BYTES_MAX >= MESSAGE_BYTES_MAX);
 
-/// There is no client, and this is what is left to say to it: a CONNACK, or nothing.
-pub struct Turned(pub Bytes);
+/// There is no client.
+pub struct Turned {
+    /// What is left to say to it: a CONNACK, or nothing.
+    pub answer: Bytes,
+    /// Why, for what MQTT is spoken over.
+    pub code: ErrorCode,
+}
 
 impl Turned {
     /// Closes without a word.
-    pub fn silently() -> Turned {
-        Turned(Bytes::new())
+    pub fn silently(code: ErrorCode) -> Turned {
+        let answer = Bytes::new();
+        Turned { answer, code }
     }
 
     /// Closes with a CONNACK, if the version has one for it and the client takes it (MQTT-3.1.2-24).
-    fn with(version: Version, answer: ConnAck, packet_bytes_max: usize) -> Turned {
+    fn with(
+        version: Version,
+        (code, answer): (ErrorCode, ConnAck),
+        packet_bytes_max: usize,
+    ) -> Turned {
         let mut bytes = BytesMut::new();
         if let Some(answer) = Packet::from(answer).within(version, packet_bytes_max) {
             let _ = answer.encode(version, &mut bytes);
         }
-        Turned(bytes.freeze())
+        let answer = bytes.freeze();
+        Turned { answer, code }
     }
 }
 
@@ -93,16 +104,17 @@ pub async fn read_connect(
     decoder: &mut Decoder,
     buf: &mut BytesMut,
 ) -> Result<Box<Connect>, Turned> {
+    let silently = || Turned::silently(ErrorCode::InvalidRequest);
     loop {
         match decoder.next(buf) {
             Ok(Some(Packet::Connect(connect))) => return Ok(connect),
-            Ok(Some(_)) => return Err(Turned::silently()),
+            Ok(Some(_)) => return Err(silently()),
             Ok(None) => {}
             Err(error) => return Err(malformed(&error, decoder.version())),
         }
         buf.reserve(buf.len().clamp(512, 16 << 10));
         match io.read_buf(buf).await {
-            Ok(0) | Err(_) => return Err(Turned::silently()),
+            Ok(0) | Err(_) => return Err(silently()),
             Ok(_) => {}
         }
     }
@@ -115,11 +127,11 @@ fn malformed(error: &DecodeError, version: Option<Version>) -> Turned {
         _ => version,
     };
     let Some(version) = version else {
-        return Turned::silently();
+        return Turned::silently(ErrorCode::InvalidRequest);
     };
     let mut answer = ConnAck::refusal(error.reason());
     answer.properties.reason_string = Text::try_from(error.to_string()).ok();
-    Turned::with(version, answer, usize::MAX)
+    Turned::with(version, (ErrorCode::InvalidRequest, answer), usize::MAX)
 }
 
 /// Finds out who the client is, and takes over its session.
@@ -143,6 +155,7 @@ pub async fn greet<'a>(
             let mut answer =
                 ConnAck::refusal(own.unwrap_or_else(|| reason(&refusal, Kind::ConnAck)));
             answer.properties.reason_string = remarks(&refusal).reason_string;
+            let answer = (refusal.code(), answer);
             Err(Turned::with(version, answer, packet_bytes_max))
         }
     }

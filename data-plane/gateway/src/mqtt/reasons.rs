@@ -22,6 +22,15 @@ pub fn reason(refusal: &Refusal, kind: Kind) -> ReasonCode {
     }
 }
 
+/// The error that a reason of MQTT's own for a goodbye is nearest to.
+pub fn nearest(reason: ReasonCode) -> ErrorCode {
+    match reason {
+        ReasonCode::KeepAliveTimeout => ErrorCode::Timeout,
+        ReasonCode::PacketTooLarge => ErrorCode::PayloadTooLarge,
+        _ => ErrorCode::InvalidRequest,
+    }
+}
+
 /// Why, for people to read.
 pub fn remarks(refusal: &Refusal) -> Remarks {
     let text = Text::try_from(refusal.to_string());

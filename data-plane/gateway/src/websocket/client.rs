@@ -64,6 +64,8 @@ const SILENT_HEARTBEATS: u32 = 3;
 pub struct Client {
     pub door: Arc<Door>,
     pub draining: CancellationToken,
+    /// Whether that is the node's end.
+    pub stopping: CancellationToken,
     pub codec: Codec,
     /// Nothing until the first message brings a credential.
     pub session: Option<Session>,
@@ -95,6 +97,7 @@ enum Step<'a> {
 pub struct Connection {
     door: Arc<Door>,
     draining: CancellationToken,
+    stopping: CancellationToken,
     codec: Codec,
     session: Option<Session>,
     page: Page,
@@ -130,6 +133,7 @@ impl Connection {
         let now = Instant::now();
         let mut connection = Box::new(Connection {
             draining: client.draining,
+            stopping: client.stopping,
             decoder: Decoder::new(Role::Server, message_bytes_max, client.agreement),
             out: Outbox::new(client.agreement.is_some()),
             door: client.door,
@@ -514,7 +518,11 @@ impl Connection {
     fn end_when_drained(&mut self) {
         let is_idle = !self.is_sending && self.waiting == 0;
         if self.is_draining && is_idle && self.closing.is_open() {
-            self.close(close::RESTART, "the node is about to stop");
+            match self.stopping.is_cancelled() {
+                true => self.close(close::RESTART, "the node is about to stop"),
+                // That of HTTP/2 around it, and so all that are on it.
+                false => self.close(close::GOING_AWAY, "the connection is old"),
+            }
         }
     }
 

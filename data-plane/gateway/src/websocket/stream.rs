@@ -14,13 +14,15 @@ use highwater_proto::limits::{
 use highwater_websocket::{Closing, Decoder, Event, Opcode, Role, Violation, close, frame};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::read_in::poll_read_some;
+use crate::{io::Transport, read_in::poll_read_some};
 
 /// The stream in both directions. A message of text, which MQTT must not be in, ends it (MQTT-6.0.0-1).
 pub struct Stream<I> {
     io: I,
     decoder: Decoder,
     closing: Closing,
+    /// The code and the reason with which it is shut down.
+    goodbye: (u16, &'static str),
     /// As it came, masked and in frames.
     raw: BytesMut,
     /// The rest of the last message.
@@ -37,6 +39,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Stream<I> {
             // Nobody knows yet who it is. A packet may be in several messages.
             decoder: Decoder::new(Role::Server, MQTT_CONNECT_BYTES_MAX, None),
             closing: Closing::default(),
+            goodbye: (close::NORMAL, ""),
             raw: BytesMut::new(),
             message: Bytes::new(),
             out: BytesMut::new(),
@@ -92,6 +95,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Stream<I> {
         // What a burst has needed is not kept.
         self.out = BytesMut::new();
         Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin + Send> Transport for Stream<I> {
+    fn will_close(&mut self, code: u16, reason: &'static str) {
+        self.goodbye = (code, reason);
     }
 }
 
@@ -162,7 +171,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<I> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.closing.is_open() {
-            this.close(close::NORMAL, "");
+            let (code, reason) = this.goodbye;
+            this.close(code, reason);
         }
         ready!(this.poll_out(cx))?;
         Pin::new(&mut this.io).poll_shutdown(cx)

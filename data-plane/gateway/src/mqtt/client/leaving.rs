@@ -10,7 +10,7 @@ use highwater_proto::ErrorCode;
 use super::{Client, End};
 use crate::{
     metrics::Protocol,
-    mqtt::reasons::{reason, remarks},
+    mqtt::reasons::{nearest, reason, remarks},
 };
 
 impl Client {
@@ -99,13 +99,14 @@ impl Client {
         if refusal.code() == ErrorCode::PreconditionFailed {
             return self.on_taken_over();
         }
-        self.leave(reason(refusal, Kind::Disconnect), remarks(refusal));
+        self.say_goodbye(reason(refusal, Kind::Disconnect), remarks(refusal));
+        self.end = Some(End::Dismissed(refusal.code()));
     }
 
     /// Ends the connection; whatever was said before is said again when the client is back.
     pub(super) fn leave(&mut self, reason: ReasonCode, remarks: Remarks) {
         self.say_goodbye(reason, remarks);
-        self.end = Some(End::Lost);
+        self.end = Some(End::Dismissed(nearest(reason)));
     }
 
     fn say_goodbye(&mut self, reason: ReasonCode, remarks: Remarks) {

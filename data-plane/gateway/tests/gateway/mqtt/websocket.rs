@@ -2,14 +2,19 @@
 
 use bytes::BytesMut;
 use futures_util::{SinkExt, StreamExt};
-use highwater_mqtt::{Decoder, Limits, Packet, Qos, ReasonCode, Version, packet::Subscribe};
+use highwater_broker::Refusal;
+use highwater_mqtt::{
+    Decoder, Limits, Packet, Qos, ReasonCode, Version,
+    packet::{Disconnect, Subscribe},
+};
+use highwater_proto::ErrorCode;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{Error, Message, client::IntoClientRequest, http::Request},
 };
 
-use super::peer::{connect, id, subscription, topic_and_payload};
+use super::peer::{VERSIONS, at_least_once, connect, id, message, subscription, topic_and_payload};
 use crate::stage::{Stage, within};
 
 const LIMITS: Limits = Limits {
@@ -30,18 +35,34 @@ fn request(stage: &Stage, subprotocol: Option<&str>) -> Request<()> {
 
 struct Peer {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    version: Version,
     decoder: Decoder,
     buf: BytesMut,
 }
 
 impl Peer {
+    /// A client of this version and name, whose CONNECT was answered.
+    async fn connected(stage: &Stage, version: Version, name: &str) -> Peer {
+        let mut peer = Peer::of(version, request(stage, Some("mqtt"))).await;
+        peer.send(&[connect(stage, version, name).into()], 1_000)
+            .await;
+        let answer = peer.next().await;
+        assert!(matches!(answer, Packet::ConnAck(_)), "{answer:?}");
+        peer
+    }
+
     async fn dial(request: Request<()>) -> Peer {
+        Peer::of(Version::V5, request).await
+    }
+
+    async fn of(version: Version, request: Request<()>) -> Peer {
         let (socket, response) = within(connect_async(request)).await.unwrap();
         assert_eq!(response.headers()["sec-websocket-protocol"], "mqtt");
         assert!(!response.headers().contains_key("sec-websocket-extensions"));
         Peer {
             socket,
-            decoder: Decoder::of_server(Version::V5, LIMITS),
+            version,
+            decoder: Decoder::of_server(version, LIMITS),
             buf: BytesMut::new(),
         }
     }
@@ -50,7 +71,7 @@ impl Peer {
     async fn send(&mut self, packets: &[Packet], bytes: usize) {
         let mut all = BytesMut::new();
         for packet in packets {
-            packet.encode(Version::V5, &mut all).unwrap();
+            packet.encode(self.version, &mut all).unwrap();
         }
         for piece in all.chunks(bytes) {
             let message = Message::binary(piece.to_vec());
@@ -134,7 +155,62 @@ async fn the_connection_ends_with_the_one_inside() {
         matches!(&answer, Packet::ConnAck(answer) if answer.reason == ReasonCode::BadUserNameOrPassword),
         "{answer:?}"
     );
+    assert_eq!(peer.closed().await, 4401);
+    let mut peer = Peer::connected(&stage, Version::V5, "").await;
+    let goodbye = Packet::Disconnect(Disconnect::new(ReasonCode::Success));
+    peer.send(&[goodbye], 100).await;
     assert_eq!(peer.closed().await, 1000);
+}
+
+/// MQTT 3.1.1 has no other way to say it.
+#[tokio::test]
+async fn a_connection_is_closed_with_the_code_of_the_refusal_that_ends_it() {
+    let stage = Stage::open().await;
+    for (error, code) in [
+        (ErrorCode::Overloaded, 4429),
+        (ErrorCode::QuotaExceeded, 4429),
+        (ErrorCode::Unavailable, 1013),
+        (ErrorCode::NoLeader, 1013),
+        (ErrorCode::Internal, 1011),
+    ] {
+        let mut peer = Peer::connected(&stage, Version::V3_1_1, "").await;
+        stage.shards[0].refuse(Some(Refusal::new(error, "not now")));
+        let publish = message("a", "x", at_least_once(1));
+        peer.send(&[Packet::Publish(publish)], 100).await;
+        assert_eq!(peer.closed().await, code, "{error}");
+        stage.shards[0].refuse(None);
+    }
+    let payload = "x".repeat(stage.project.payload_bytes_max + 1);
+    for (packet, code) in [
+        (message("a", &payload, at_least_once(1)), 4413),
+        (message("$forbidden", "x", at_least_once(1)), 1008),
+    ] {
+        let mut peer = Peer::connected(&stage, Version::V3_1_1, "").await;
+        peer.send(&[Packet::Publish(packet)], 1 << 20).await;
+        assert_eq!(peer.closed().await, code);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_whose_session_has_another_one_is_closed_as_taken_over() {
+    let stage = Stage::open().await;
+    for version in VERSIONS {
+        let mut first = Peer::connected(&stage, version, "the same").await;
+        let _second = Peer::connected(&stage, version, "the same").await;
+        assert_eq!(first.closed().await, 4409, "{version}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_stops_says_so_in_the_code() {
+    let mut stage = Stage::open().await;
+    let mut peer = Peer::connected(&stage, Version::V3_1_1, "").await;
+    let told = async {
+        assert_eq!(peer.closed().await, 1012);
+        // The library answers the close frame when it is asked for more.
+        let _ = within(peer.socket.next()).await;
+    };
+    tokio::join!(stage.stopped(), told);
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! WebSockets over HTTP/2 (RFC 8441): each is a stream of a connection that carries others, too.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use highwater_gateway::metrics;
+use highwater_gateway::{Options, metrics};
 use http_body_util::{BodyExt, Empty};
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -241,6 +243,19 @@ async fn sockets_of_one_connection_end_one_by_one() {
     drop(second);
     stage.followed(false).await;
     close(connection.socket(&stage).await, 1000).await;
+}
+
+#[tokio::test]
+async fn a_socket_whose_connection_is_old_is_told_that_it_goes_away() {
+    let options = Options {
+        connection_age_max: Some(Duration::from_secs(1)),
+        ..Options::default()
+    };
+    let stage = Stage::with(1, options, None).await;
+    let mut connection = Connection::open(&stage).await;
+    let mut socket = connection.socket(&stage).await;
+    assert_eq!(socket.next().await["type"], "draining");
+    assert_eq!(socket.closed().await, 1001);
 }
 
 #[tokio::test]

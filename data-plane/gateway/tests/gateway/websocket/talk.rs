@@ -225,6 +225,10 @@ async fn a_refused_request_is_answered_and_the_connection_goes_on() {
     peer.subscribe("s", &["a/b"], "latest").await;
     let twice = json!({"type": "subscribe", "id": "s", "topics": ["a/b"]});
     assert_eq!(peer.ask(twice).await["code"], "invalid_request");
+    // It is no more than a message may have, and more than a payload.
+    let large = "x".repeat(stage.project.payload_bytes_max + 1);
+    let publish = json!({"type": "publish", "topic": "a/b", "data": large});
+    assert_eq!(peer.ask(publish).await["code"], "payload_too_large");
     let pong = peer.ask(json!({"type": "ping"})).await;
     assert_eq!(pong, json!({"type": "pong"}));
 }
