@@ -20,8 +20,8 @@ use std::{
 use axum::body::Body;
 use futures_util::FutureExt;
 use highwater_proto::limits::{
-    HEADER_BYTES_MAX, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_RESETS_MAX, HTTP2_SEND_BUFFER_BYTES_MAX,
-    HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX,
+    HEADER_BYTES_MAX, HEADER_TIMEOUT_MS, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_RESETS_MAX,
+    HTTP2_SEND_BUFFER_BYTES_MAX, HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX,
 };
 use hyper::{
     Request, Response,
@@ -76,6 +76,9 @@ pub struct Connection {
     pub peer: Option<SocketAddr>,
     /// Whether it is encrypted up to here.
     pub is_tls: bool,
+    /// Until when the client of this request, if it goes on in another protocol or as a stream, has to begin with that:
+    /// for the first request of a connection, the one time that all of its beginning has.
+    pub(crate) begin_by: Instant,
     /// The memory that its requests may take while they come in.
     pub(crate) room: ConnectionRoom,
     tasks: Tasks,
@@ -97,6 +100,7 @@ impl Connection {
             stopping: CancellationToken::new(),
             peer: None,
             is_tls: false,
+            begin_by: Instant::now() + Duration::from_millis(HEADER_TIMEOUT_MS),
             room: NodeRoom::default().connection(),
             tasks: Tasks::default(),
             open: None,
@@ -244,18 +248,19 @@ impl Connections {
         peer: SocketAddr,
         open: Arc<Open>,
     ) -> Result<(), BoxError> {
+        // One time for all that a connection begins with, so that no part of it gives it another.
+        let begin_by = Instant::now() + self.door.options.header_timeout;
         let connection = Connection {
             draining: self.draining.child_token(),
             stopping: self.draining.clone(),
             peer: Some(peer),
             is_tls: self.tls.is_some(),
+            begin_by,
             room: self.door.room.connection(),
             tasks: self.tasks.clone(),
             open: Some(open),
         };
         socket.set_nodelay(true)?;
-        // One time for all that a connection begins with, so that no part of it gives it another.
-        let begin_by = Instant::now() + self.door.options.header_timeout;
         let mut io = match &self.tls {
             None => Io::from(socket),
             Some(tls) => {
@@ -280,7 +285,7 @@ impl Connections {
                     // It needs room for one version alone.
                     _ => Version::Http1,
                 };
-                let served = self.serve_http(io, connection.clone(), begin_by, version);
+                let served = self.serve_http(io, connection.clone(), version);
                 connection.go_on("http", served);
             }
         }
@@ -292,30 +297,31 @@ impl Connections {
         self: Arc<Self>,
         io: Io,
         connection: Connection,
-        begin_by: Instant,
         version: Version,
     ) -> Result<(), BoxError> {
         let has_begun = Arc::new(AtomicBool::new(false));
         let service = service_fn({
             let (has_begun, connection) = (has_begun.clone(), connection.clone());
-            let router = self.router.clone();
+            let (router, header_timeout) = (self.router.clone(), self.door.options.header_timeout);
             move |mut request: Request<Incoming>| {
-                has_begun.store(true, Ordering::Relaxed);
-                request.extensions_mut().insert(connection.clone());
+                let mut connection = connection.clone();
+                if has_begun.swap(true, Ordering::Relaxed) {
+                    connection.begin_by = Instant::now() + header_timeout;
+                }
+                request.extensions_mut().insert(connection);
                 router.clone().call(request.map(Body::new))
             }
         });
         let io = TokioIo::new(io);
-        let begin = (&*has_begun, begin_by);
         match version {
             Version::Http1 => {
                 let served = self.http1.serve_connection(io, service).with_upgrades();
-                self.finish(pin!(served), &connection, begin).await
+                self.finish(pin!(served), &connection, &has_begun).await
             }
             Version::Any => {
                 // In memory of its own: it takes twice as much, and most have the other.
                 let mut served = Box::pin(self.http.serve_connection_with_upgrades(io, service));
-                self.finish(served.as_mut(), &connection, begin).await
+                self.finish(served.as_mut(), &connection, &has_begun).await
             }
         }
     }
@@ -325,8 +331,9 @@ impl Connections {
         &self,
         mut served: Pin<&mut impl Served<Output = Result<(), E>>>,
         connection: &Connection,
-        (has_begun, begin_by): (&AtomicBool, Instant),
+        has_begun: &AtomicBool,
     ) -> Result<(), BoxError> {
+        let begin_by = connection.begin_by;
         let age_max = self.door.options.connection_age_max;
         let retires_at = age_max.map(|max| Instant::now() + max);
         let mut alarm = Alarm::default();

@@ -45,7 +45,6 @@ use highwater_websocket::{
 };
 use hyper::ext::Protocol as ExtendedProtocol;
 use hyper_util::rt::TokioIo;
-use tokio::time::Instant;
 
 use crate::{
     gateway::Door,
@@ -96,6 +95,7 @@ async fn open(
     let upgrade = hyper::upgrade::on(&mut request);
     let mut socket = client::Connection::new(Client {
         door,
+        begin_by: connection.begin_by,
         draining: connection.draining.clone(),
         stopping: connection.stopping.clone(),
         codec: accepted.codec(),
@@ -128,11 +128,10 @@ async fn open_mqtt(
     }
     let page = Page::of(request.headers());
     let upgrade = hyper::upgrade::on(&mut request);
-    let draining = connection.draining.clone();
+    let (begin_by, draining) = (connection.begin_by, connection.draining.clone());
     connection.go_on("mqtt", async move {
         let io = upgrade.await.map_err(std::io::Error::other)?;
         let io = stream::Stream::new(TokioIo::new(io));
-        let begin_by = Instant::now() + door.options.header_timeout;
         mqtt::serve(door, io, (page, begin_by), draining).await
     });
     accepted.response

@@ -69,6 +69,8 @@ pub struct Client {
     pub codec: Codec,
     /// Nothing until the first message brings a credential.
     pub session: Option<Session>,
+    /// Until when it has to.
+    pub begin_by: Instant,
     pub page: Page,
     pub agreement: Option<Agreement>,
 }
@@ -116,7 +118,8 @@ pub struct Connection {
     is_sending: bool,
     /// Publishes that wait for their outcome.
     waiting: usize,
-    opened: Instant,
+    /// Until when a client without a credential has to bring it.
+    begin_by: Instant,
     /// When to see whether the client is there.
     next_beat: Instant,
     /// When a byte was read last or, while nothing is read because too much waits, written.
@@ -131,6 +134,7 @@ impl Connection {
             None => SOCKET_GREETING_BYTES_MAX,
         };
         let now = Instant::now();
+        let heartbeat_interval = client.door.options.heartbeat_interval;
         let mut connection = Box::new(Connection {
             draining: client.draining,
             stopping: client.stopping,
@@ -149,17 +153,16 @@ impl Connection {
             publishes: Vec::new(),
             is_sending: false,
             waiting: 0,
-            opened: now,
-            next_beat: now,
+            begin_by: client.begin_by,
+            next_beat: now + heartbeat_interval,
             moved: now,
         });
-        connection.next_beat += connection.first_beat();
         let name = name_of_connection(&connection.door);
         connection.reply(
             &Id::default(),
             Reply::Hello {
                 connection: &name,
-                heartbeat_ms: connection.door.options.heartbeat_interval.as_millis() as u64,
+                heartbeat_ms: heartbeat_interval.as_millis() as u64,
             },
         );
         connection
@@ -252,18 +255,16 @@ impl Connection {
             .unwrap_or(Ok(()))
     }
 
-    fn first_beat(&self) -> Duration {
-        let options = &self.door.options;
-        match self.session {
-            Some(_) => options.heartbeat_interval,
-            None => options.header_timeout.min(options.heartbeat_interval),
-        }
-    }
-
     /// When something is to be done though nothing has happened.
     fn wake_at(&self) -> Instant {
-        let give_up = self.close_by.unwrap_or(self.next_beat);
-        give_up.min(self.next_beat)
+        let begin_by = self.lacks_credential().then_some(self.begin_by);
+        let due = [self.close_by, begin_by].into_iter().flatten().min();
+        due.map_or(self.next_beat, |due| due.min(self.next_beat))
+    }
+
+    /// Whether the client still has to say who it is.
+    fn lacks_credential(&self) -> bool {
+        self.session.is_none() && self.closing.is_open()
     }
 
     /// Whether the other side had its time to close the connection.
@@ -488,17 +489,15 @@ impl Connection {
 
     fn on_woken(&mut self) {
         let (options, now) = (&self.door.options, Instant::now());
+        if self.lacks_credential() && now >= self.begin_by {
+            let message = "no credential came in time";
+            let refusal = Refusal::new(ErrorCode::Unauthenticated, message);
+            return self.end(&Id::default(), &refusal);
+        }
         if now < self.next_beat {
             return;
         }
         self.next_beat = now + options.heartbeat_interval;
-        if self.session.is_none() && self.opened.elapsed() >= options.header_timeout {
-            let message = "no credential came in time";
-            return self.end(
-                &Id::default(),
-                &Refusal::new(ErrorCode::Unauthenticated, message),
-            );
-        }
         let silence = self.moved.elapsed();
         if silence >= options.heartbeat_interval * SILENT_HEARTBEATS {
             let message = "the connection was silent for too long";

@@ -5,8 +5,14 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use highwater_gateway::Options;
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_tungstenite::tungstenite::{Message, protocol::CloseFrame};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_tungstenite::{
+    client_async,
+    tungstenite::{Message, protocol::CloseFrame},
+};
 
 use super::peer::{Peer, request};
 use crate::stage::{Stage, within};
@@ -147,6 +153,29 @@ async fn a_connection_that_brings_no_credential_in_time_is_closed() {
     let error = peer.next().await;
     assert_eq!(error["code"], "unauthenticated");
     assert_eq!(peer.closed().await, 4401);
+}
+
+#[tokio::test]
+async fn a_connection_that_was_used_before_has_its_time_from_the_upgrade_on() {
+    let options = Options {
+        header_timeout: Duration::from_secs(2),
+        ..Options::default()
+    };
+    let stage = Stage::with(1, options, None).await;
+    let mut socket = TcpStream::connect(stage.address).await.unwrap();
+    let other = b"GET /v1/topics HTTP/1.1\r\nhost: x\r\n\r\n";
+    socket.write_all(other).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"}") {
+        assert_ne!(within(socket.read_buf(&mut answer)).await.unwrap(), 0);
+    }
+    // Most of the time of a new connection, and then most of that of an upgrade.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let (socket, _) = within(client_async(request(&stage), socket)).await.unwrap();
+    let mut peer = Peer::greeted(socket).await;
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let auth = json!({"type": "auth", "credential": stage.key});
+    assert_eq!(peer.ask(auth).await["type"], "authenticated");
 }
 
 #[tokio::test]
