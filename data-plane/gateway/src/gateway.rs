@@ -41,7 +41,8 @@ pub struct Options {
     /// Sockets that may be open at once; more are closed as they come.
     pub connections_max: usize,
     /// Time a client has for its first request's headers, TLS handshake included, and an HTTP/1.1
-    /// client for those of each request.
+    /// client for those of each request. What a request has to begin with after them, a WebSocket with a credential or
+    /// a stream of gRPC with its first message, is due within the same time.
     pub header_timeout: Duration,
     /// Time a client has to send the body of a request that is not a stream, and to go on with a message
     /// of a gRPC stream that has begun.

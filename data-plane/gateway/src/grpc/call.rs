@@ -14,12 +14,12 @@ use tonic::{Code, Status};
 
 use super::{
     deadline::Deadline,
-    incoming::Incoming,
+    incoming::{Incoming, Pace},
     status::{to_status, unreadable},
 };
 use crate::{authenticate::principal, gateway::Door, metrics::Protocol, serve::Connection};
 
-/// Calls whose clients may send messages for as long as they like. They see to their deadlines.
+/// Calls whose clients may send messages for as long as they like, once they have begun. They see to their deadlines.
 const STREAMS: [&str; 3] = ["PublishStream", "ServerReflectionInfo", "Subscribe"];
 
 /// Checks the credential of a call before anything of its message is read.
@@ -43,9 +43,15 @@ pub async fn bounded(State(door): State<Arc<Door>>, request: Request, next: Next
     let method = request.uri().path().rsplit('/').next();
     let is_stream = method.is_some_and(|method| STREAMS.contains(&method));
     let deadline = Deadline::in_headers(request.headers());
-    let room = Connection::of(request.extensions()).room;
-    let timeout = door.options.body_timeout;
-    let request = request.map(|body| Body::new(Incoming::new(body, is_stream, room, timeout)));
+    let connection = Connection::of(request.extensions());
+    let pace = match is_stream {
+        true => Pace::Stream {
+            begin_by: Some(connection.begin_by),
+        },
+        false => Pace::Whole,
+    };
+    let (room, timeout) = (connection.room, door.options.body_timeout);
+    let request = request.map(|body| Body::new(Incoming::new(body, pace, room, timeout)));
     let response = match is_stream {
         true => Ok(next.run(request).await),
         // From its first byte on, and not only once the message is there.

@@ -32,17 +32,29 @@ pub struct Incoming {
     /// That of the message before, which may still be on its way into the handler.
     came: Option<RequestRoom>,
     timeout: Duration,
-    /// Whether the body must be whole in time, or each of its messages go on once it has begun.
-    is_stream: bool,
+    pace: Pace,
     /// When the client began to owe what is awaited.
     since: Option<Instant>,
     /// Goes off when what is awaited is late, or earlier.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
+/// What of a body has to be there in time.
+#[derive(Debug, Clone, Copy)]
+pub enum Pace {
+    /// All of it.
+    Whole,
+    /// Its beginning until then, and each message once it has begun.
+    Stream {
+        /// Nothing when it has begun.
+        begin_by: Option<Instant>,
+    },
+}
+
 impl Incoming {
     /// Watches over a body.
-    pub fn new(inner: Body, is_stream: bool, room: ConnectionRoom, timeout: Duration) -> Incoming {
+    pub fn new(inner: Body, pace: Pace, room: ConnectionRoom, timeout: Duration) -> Incoming {
+        let is_owed = matches!(pace, Pace::Whole);
         Incoming {
             inner,
             framing: Framing::default(),
@@ -50,8 +62,8 @@ impl Incoming {
             coming: None,
             came: None,
             timeout,
-            is_stream,
-            since: (!is_stream).then(Instant::now),
+            pace,
+            since: is_owed.then(Instant::now),
             timer: None,
         }
     }
@@ -63,7 +75,8 @@ impl Incoming {
         }
         // A stream that was not read for a while has filled its window meanwhile: that is no delay of the
         // client's.
-        if self.is_stream {
+        if let Pace::Stream { begin_by } = &mut self.pace {
+            *begin_by = None;
             self.since = None;
         }
         // One that is too large is refused by the codec before it makes room.
@@ -81,12 +94,17 @@ impl Incoming {
 
     /// Whether what is awaited should have come. If not, the task is woken when it should have.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.is_stream && !self.framing.has_begun() {
-            return false;
-        }
-        let since = *self.since.get_or_insert_with(Instant::now);
-        let due = since + self.timeout;
+        let due = match self.pace {
+            Pace::Stream {
+                begin_by: Some(begin_by),
+            } => begin_by,
+            Pace::Stream { begin_by: None } if !self.framing.has_begun() => return false,
+            _ => *self.since.get_or_insert_with(Instant::now) + self.timeout,
+        };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if timer.deadline() > due {
+            timer.as_mut().reset(due);
+        }
         // Setting it anew for each piece would cost more than to be woken too early once.
         while timer.as_mut().poll(cx).is_ready() {
             if timer.deadline() >= due {
