@@ -60,11 +60,16 @@ bench: setup
 	$(CARGO) build --release --locked --workspace --bins
 	@target="$${CARGO_TARGET_DIR:-target}/release"; HIGHWATER_BIN="$$target/highwater" exec "$$target/bench" $(ARGS)
 
+# Workspaces of their own, too: they are built with the sanitizers' flags, which checking them does not take.
+FUZZ = CARGO_TARGET_DIR="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/fuzz" $(CARGO)
+
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --test interop --locked -- -D warnings
 	cd e2e/sim && $(CARGO) fmt --check
 	$(SIM) clippy --all-targets --locked -- -D warnings
+	cd data-plane/mqtt/fuzz && $(CARGO) fmt --check && $(FUZZ) clippy --locked -- -D warnings
+	cd data-plane/websocket/fuzz && $(CARGO) fmt --check && $(FUZZ) clippy --locked -- -D warnings
 
 clean:
 	$(CARGO) clean
