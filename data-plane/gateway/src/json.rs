@@ -59,27 +59,43 @@ impl<'a> GapBody<'a> {
     }
 }
 
-/// A refusal, of one request among many.
+/// What is said of every refusal, for programs.
 #[derive(Debug, Serialize)]
-pub struct ErrorBody {
+pub struct Verdict {
     code: &'static str,
-    message: String,
     retryable: bool,
     has_no_side_effects: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
 }
 
-impl ErrorBody {
-    /// What the body says of a refusal.
-    pub fn of(refusal: &Refusal) -> ErrorBody {
+impl Verdict {
+    /// Of this refusal.
+    pub fn of(refusal: &Refusal) -> Verdict {
         let code = refusal.code();
-        ErrorBody {
+        Verdict {
             code: code.name(),
-            message: refusal.to_string(),
             retryable: code.is_retryable(),
             has_no_side_effects: code.has_no_side_effects(),
             retry_after_ms: retry_delay_ms(refusal),
+        }
+    }
+}
+
+/// A refusal, of one request among many.
+#[derive(Debug, Serialize)]
+pub struct ErrorBody {
+    message: String,
+    #[serde(flatten)]
+    verdict: Verdict,
+}
+
+impl ErrorBody {
+    /// What the body says of a refusal.
+    pub fn of(refusal: &Refusal) -> ErrorBody {
+        ErrorBody {
+            message: refusal.to_string(),
+            verdict: Verdict::of(refusal),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use highwater_mqtt::{
-    Decoder, Limits, Packet, PacketId, Qos, Template, Text, Version,
+    Decoder, Limits, Packet, PacketId, Template, Text, Version,
     packet::{
         Publish,
         publish::{Delivery, Properties},
@@ -108,12 +108,6 @@ fn encode(version: Version, publish: &Publish) {
         black_box(&template)
             .encode(&own, out)
             .expect("small enough");
-    });
-    let shared = template
-        .shared(Qos::AtLeastOnce, false)
-        .expect("small enough");
-    measure("copy a shared packet", |out| {
-        black_box(&shared).encode(id(), false, out);
     });
 }
 

@@ -4,9 +4,6 @@
 //! header │ topic │ identifier │ length │ own properties │ shared properties │ payload
 //!  own     shared    own         own         own              shared           shared
 //! ```
-//!
-//! Subscribers that have nothing of their own but a packet identifier need not even that put together:
-//! [`Template::shared`] is the whole packet, with the place of the identifier known.
 
 use std::ops::Range;
 
@@ -14,8 +11,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     error::EncodeError,
-    ids::{PacketId, Qos, SubscriptionId},
-    kind::{self, Kind},
+    ids::SubscriptionId,
+    kind::Kind,
     packet::{
         header_bytes,
         publish::{Alias, Delivery, Properties, write_own},
@@ -159,34 +156,6 @@ impl Template {
         Ok(())
     }
 
-    /// The whole packet for every subscriber that has nothing of its own but an identifier.
-    pub fn shared(&self, qos: Qos, retain: bool) -> Result<Shared, EncodeError> {
-        // The identifier is put over by each subscriber's.
-        const ANY: PacketId = PacketId::new(u16::MAX).unwrap();
-        let own = Own {
-            retain,
-            ..Own::only(match qos {
-                Qos::AtMostOnce => Delivery::AtMostOnce,
-                Qos::AtLeastOnce => Delivery::AtLeastOnce {
-                    id: ANY,
-                    dup: false,
-                },
-                Qos::ExactlyOnce => Delivery::ExactlyOnce {
-                    id: ANY,
-                    dup: false,
-                },
-            })
-        };
-        let mut bytes = BytesMut::with_capacity(self.encoded_len(&own)?);
-        self.encode(&own, &mut bytes)?;
-        let head_bytes =
-            header_bytes(self.body_bytes(&own)?) + 2 + self.topic.text().as_bytes().len();
-        Ok(Shared {
-            bytes: bytes.freeze(),
-            id_at: (qos != Qos::AtMostOnce).then_some(head_bytes),
-        })
-    }
-
     fn body_bytes(&self, own: &Own) -> Result<u32, EncodeError> {
         let mut counter = Counter::default();
         self.write_head(own, &mut counter);
@@ -218,47 +187,5 @@ impl WriteProperties for (&Template, &Own<'_>) {
         write_own(expiry, own.subscription_ids, alias, sink);
         sink.user_properties(own.user_properties);
         sink.put(&template.properties);
-    }
-}
-
-/// A whole packet for many subscribers, with a place for each one's identifier.
-#[derive(Debug, Clone)]
-pub struct Shared {
-    bytes: Bytes,
-    /// Where the two bytes of the identifier are; QoS 0 has none.
-    id_at: Option<usize>,
-}
-
-impl Shared {
-    /// The packet's size.
-    pub fn encoded_len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// The packet as it is, if it is one of QoS 0 and so the same for all.
-    pub fn whole(&self) -> Option<&Bytes> {
-        match self.id_at {
-            None => Some(&self.bytes),
-            Some(_) => None,
-        }
-    }
-
-    /// What comes before and after the identifier, if there is one, to be written around it.
-    pub fn around_id(&self) -> Option<(Bytes, Bytes)> {
-        let at = self.id_at?;
-        Some((self.bytes.slice(..at), self.bytes.slice(at + 2..)))
-    }
-
-    /// Appends the packet. With QoS 0, the identifier and the repetition are not looked at.
-    pub fn encode(&self, id: PacketId, dup: bool, out: &mut BytesMut) {
-        let start = out.len();
-        out.put(&self.bytes);
-        if let Some(at) = self.id_at {
-            let packet = &mut out[start..];
-            packet[at..at + 2].copy_from_slice(&id.get().to_be_bytes());
-            if dup {
-                packet[0] |= kind::DUP;
-            }
-        }
     }
 }

@@ -4,7 +4,7 @@ mod packets;
 
 use bytes::{BufMut, BytesMut};
 use highwater_mqtt::{
-    EncodeError, Packet, PacketId, Qos, ReasonCode, SubscriptionId, Template, Text, Version,
+    EncodeError, Packet, PacketId, ReasonCode, SubscriptionId, Template, Text, Version,
     packet::{
         Ack, ConnAck, Publish, Remarks,
         publish::{Alias, Delivery, Topic},
@@ -103,39 +103,6 @@ proptest! {
         in_two.put_slice(template.payload());
         prop_assert_eq!(in_two, whole);
     }
-
-    #[test]
-    fn a_shared_packet_is_each_subscribers_own(
-        version in prop_oneof![Just(Version::V3_1_1), Just(Version::V5)],
-        message in (any_name(), any_publish_properties(), any_payload()),
-        delivery in any_delivery(),
-        retain: bool,
-    ) {
-        let (name, properties, payload) = message;
-        let template = Template::new(version, name, &properties, payload);
-        let mut expected = BytesMut::new();
-        template.encode(&Own { retain, ..Own::only(delivery) }, &mut expected).unwrap();
-
-        let shared = template.shared(delivery.qos(), retain).unwrap();
-        prop_assert_eq!(shared.encoded_len(), expected.len());
-        let (id, dup) = match delivery {
-            Delivery::AtMostOnce => (PacketId::new(1).unwrap(), true),
-            Delivery::AtLeastOnce { id, dup } | Delivery::ExactlyOnce { id, dup } => (id, dup),
-        };
-        let mut out = BytesMut::from(&b"before"[..]);
-        shared.encode(id, dup, &mut out);
-        prop_assert_eq!(&out[6..], &expected[..]);
-        match (shared.whole(), shared.around_id()) {
-            (Some(whole), None) => prop_assert_eq!(&whole[..], &expected[..]),
-            (None, Some((head, tail))) => {
-                let id = id.get().to_be_bytes();
-                let mut around = [&head[..], &id, &tail].concat();
-                around[0] |= if dup { 8 } else { 0 };
-                prop_assert_eq!(&around[..], &expected[..]);
-            }
-            (whole, around) => prop_assert!(false, "{whole:?} and {around:?}"),
-        }
-    }
 }
 
 /// [`Own`] with what it borrows.
@@ -230,8 +197,10 @@ fn the_largest_packet_there_is_can_be_written() {
     );
     // An identifier more is two bytes too many.
     let bytes = 268_435_455 + 2;
-    let shared = template.shared(Qos::AtLeastOnce, false).map(drop);
-    assert_eq!(shared, Err(EncodeError::TooLong { bytes }));
+    let id = PacketId::new(7).unwrap();
+    let own = Own::only(Delivery::AtLeastOnce { id, dup: false });
+    let len = template.encoded_len(&own);
+    assert_eq!(len, Err(EncodeError::TooLong { bytes }));
 }
 
 #[test]

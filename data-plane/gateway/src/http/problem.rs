@@ -12,7 +12,7 @@ use highwater_broker::Refusal;
 use highwater_proto::ErrorCode;
 use serde::Serialize;
 
-use crate::{gateway::Door, metrics::Protocol};
+use crate::{gateway::Door, json::Verdict, metrics::Protocol};
 
 /// Answers with a refusal, and counts it.
 pub fn refuse(door: &Door, protocol: Protocol, refusal: Refusal) -> Response {
@@ -30,11 +30,8 @@ pub struct Document {
     title: &'static str,
     status: u16,
     detail: String,
-    code: &'static str,
-    retryable: bool,
-    has_no_side_effects: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after_ms: Option<u64>,
+    #[serde(flatten)]
+    verdict: Verdict,
 }
 
 impl Document {
@@ -46,10 +43,7 @@ impl Document {
             title: code.next_step(),
             status: code.http_status(),
             detail: refusal.to_string(),
-            code: code.name(),
-            retryable: code.is_retryable(),
-            has_no_side_effects: code.has_no_side_effects(),
-            retry_after_ms: retry_delay_ms(refusal),
+            verdict: Verdict::of(refusal),
         }
     }
 }

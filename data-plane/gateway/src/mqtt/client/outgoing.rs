@@ -92,7 +92,8 @@ impl Client {
     }
 
     fn send(&mut self, at: usize) {
-        let now_ms = (self.door.clock)();
+        // Nearly always there is nothing to send.
+        let mut now_ms = None;
         while self.out.has_room()
             && let Some(slice) = self.subscriptions[at].backlog.slices.front_mut()
         {
@@ -100,6 +101,7 @@ impl Client {
                 self.subscriptions[at].backlog.slices.pop_front();
                 continue;
             }
+            let now_ms = *now_ms.get_or_insert_with(|| (self.door.clock)());
             if !self.send_first(at, now_ms) {
                 break;
             }
