@@ -1,7 +1,10 @@
-//! The server's gRPC codec: prost's, with a limit on what a request unfolds to.
+//! The server's gRPC codec: prost's, with a limit on what a request unfolds to, and small buffers.
 //!
 //! An empty message takes two bytes on the wire and two hundred in memory, so a limit on the bytes of a
 //! request is none on the memory it takes. The fields of a request are counted before it is decoded.
+//!
+//! A call has a buffer in each direction for as long as it lasts, and most streams are silent most of the time: the
+//! buffers begin with no more than a short message takes, and grow with what is said.
 
 use std::marker::PhantomData;
 
@@ -12,11 +15,13 @@ use prost::{
 };
 use tonic::{
     Status,
-    codec::{Codec, DecodeBuf, Decoder},
+    codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
-use tonic_prost::ProstEncoder;
 
-use crate::{client, limits::REQUEST_FIELDS_MAX};
+use crate::{
+    client,
+    limits::{GRPC_BUFFER_BYTES, GRPC_CHUNK_BYTES_MAX, REQUEST_FIELDS_MAX},
+};
 
 /// Where messages lie in a message: those fields, by number, are looked into.
 #[derive(Debug)]
@@ -72,16 +77,40 @@ where
 {
     type Encode = T;
     type Decode = U;
-    type Encoder = ProstEncoder<T>;
+    type Encoder = ResponseEncoder<T>;
     type Decoder = RequestDecoder<U>;
 
-    fn encoder(&mut self) -> ProstEncoder<T> {
-        ProstEncoder::default()
+    fn encoder(&mut self) -> ResponseEncoder<T> {
+        ResponseEncoder(PhantomData)
     }
 
     fn decoder(&mut self) -> RequestDecoder<U> {
         RequestDecoder(PhantomData)
     }
+}
+
+/// Encodes a response where there is room for all of it.
+#[derive(Debug)]
+pub struct ResponseEncoder<T>(PhantomData<T>);
+
+impl<T: Message> Encoder for ResponseEncoder<T> {
+    type Item = T;
+    type Error = Status;
+
+    fn encode(&mut self, response: T, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        // Not step by step, which would copy what is there already each time.
+        buffer.reserve(response.encoded_len());
+        response.encode_raw(buffer);
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        buffers()
+    }
+}
+
+fn buffers() -> BufferSettings {
+    BufferSettings::new(GRPC_BUFFER_BYTES, GRPC_CHUNK_BYTES_MAX)
 }
 
 /// Decodes a request that has not too many fields.
@@ -103,6 +132,10 @@ impl<U: Request> Decoder for RequestDecoder<U> {
             return Err(Status::out_of_range(message));
         }
         U::decode(bytes).map(Some).map_err(invalid)
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        buffers()
     }
 }
 

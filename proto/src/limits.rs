@@ -242,6 +242,10 @@ pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 1 << 20;
 pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// Bytes of responses that are buffered for one HTTP/2 stream.
 pub const HTTP2_SEND_BUFFER_BYTES_MAX: usize = 256 << 10;
+/// Bytes of the buffers that a gRPC call begins with, one in each direction; they grow with its messages.
+pub const GRPC_BUFFER_BYTES: usize = 256;
+/// Bytes of ready gRPC responses that are written together; a single one may exceed it.
+pub const GRPC_CHUNK_BYTES_MAX: usize = 32 << 10;
 /// Bytes of one request's headers.
 pub const HEADER_BYTES_MAX: usize = 32 << 10;
 

@@ -309,7 +309,8 @@ impl Connections {
                     connection.begin_by = Instant::now() + header_timeout;
                 }
                 request.extensions_mut().insert(connection);
-                router.clone().call(request.map(Body::new))
+                // In memory of its own, which ends with the answer: what is answered may last as a stream.
+                Box::pin(router.clone().call(request.map(Body::new)))
             }
         });
         let io = TokioIo::new(io);

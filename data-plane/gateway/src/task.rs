@@ -1,7 +1,8 @@
 //! The one way to start a task: it has a name, and it is said what its end means.
 
-use std::{fmt::Display, future::Future};
+use std::{convert::Infallible, fmt::Display, future::Future};
 
+use futures_util::FutureExt;
 use hyper::rt::Executor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
@@ -77,10 +78,8 @@ where
     F::Output: Send + 'static,
 {
     fn execute(&self, task: F) {
-        let task = async move {
-            task.await;
-            Ok::<(), std::convert::Infallible>(())
-        };
+        // Not in a block that waits for it: that would hold it twice.
+        let task = task.map(|_| Ok::<(), Infallible>(()));
         self.spawn("http2 stream", (OnCancel::Drop, OnError::Trace), task);
     }
 }

@@ -76,7 +76,10 @@ impl Incoming {
         // A stream that was not read for a while has filled its window meanwhile: that is no delay of the
         // client's.
         if let Pace::Stream { begin_by } = &mut self.pace {
-            *begin_by = None;
+            if begin_by.take().is_some() {
+                // Most streams are silent from then on, and need none.
+                self.timer = None;
+            }
             self.since = None;
         }
         // One that is too large is refused by the codec before it makes room.

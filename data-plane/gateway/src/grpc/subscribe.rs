@@ -58,7 +58,8 @@ struct Subscriber {
 impl Subscriber {
     fn stream(mut self, deadline: Deadline) -> impl Stream<Item = Result<Frame, Status>> + Send {
         async_stream::stream! {
-            let mut reader = match deadline.run(self.start()).await {
+            // In memory of its own: what opening takes is not kept by a stream that is open.
+            let mut reader = match deadline.run(Box::pin(self.start())).await {
                 Ok(Ok(reader)) => reader,
                 Ok(Err(refusal)) => {
                     yield Err(self.refuse(&refusal));
