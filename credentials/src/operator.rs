@@ -27,6 +27,11 @@ impl OperatorKeyHash {
         (text, hash)
     }
 
+    /// The hash of a key.
+    pub fn of(key: &str) -> OperatorKeyHash {
+        OperatorKeyHash(*blake3::hash(key.as_bytes()).as_bytes())
+    }
+
     /// Whether a text that came is the key. The hashes are compared in constant time.
     pub fn is_of(&self, text: &str) -> bool {
         let is_key = text.len() <= CREDENTIAL_BYTES_MAX && text.starts_with(OPERATOR_PREFIX);

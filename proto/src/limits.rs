@@ -153,6 +153,18 @@ pub const AUDIT_PAGE_MAX: usize = 1_000;
 /// Time for which entries stay in audit logs, in milliseconds: 400 days.
 pub const AUDIT_MS: u64 = 400 * 24 * 3_600 * 1_000;
 
+/// Longest time that a subscription waits for its project's delivery rate before it looks again, in milliseconds:
+/// the rate may have been raised.
+pub const DELIVERY_WAIT_MS_MAX: u64 = 1_000;
+/// Longest time that whoever exceeds a rate is told to wait, in milliseconds: by then other nodes may be asked for
+/// less.
+pub const QUOTA_WAIT_MS_MAX: u64 = 60_000;
+/// How often nodes tell each other what is asked of them, in milliseconds.
+pub const USAGE_EXCHANGE_MS: u64 = 200;
+
+/// Topics of a deleted project that are removed at the same time.
+pub const DELETED_TOGETHER_MAX: usize = 64;
+
 /// Sockets of one node.
 pub const CONNECTIONS_MAX: usize = 100_000;
 /// Time a client has to send a request's headers, in milliseconds.
@@ -285,6 +297,8 @@ pub const CONTROL_BODY_BYTES_MAX: usize = 256 << 10;
 pub const CONTROL_CONNECTIONS_MAX: usize = 4_096;
 /// Time that one request to the control plane may take, in milliseconds.
 pub const CONTROL_REQUEST_MS_MAX: u64 = 30_000;
+/// Callers of a control plane whose requests are counted; of more, some are not.
+pub const RATE_CALLERS_MAX: usize = 10_000;
 /// Changes that wait at one control plane for their turn.
 pub const CONTROL_WRITES_WAITING_MAX: usize = 1_024;
 /// Resources on one page of a list.

@@ -32,7 +32,11 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
         "highwater-node",
         &["proto", "broker", "storage", "cluster", "gateway"],
     ),
-    ("highwater", &["proto", "credentials", "node"]),
+    ("highwater-control-plane", &["proto", "credentials"]),
+    (
+        "highwater",
+        &["proto", "credentials", "node", "control-plane"],
+    ),
     ("highwater-e2e", &["proto", "credentials", "mqtt"]),
 ];
 
@@ -40,7 +44,10 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
 const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("rocksdb", &["data-plane/storage/"]),
     ("openraft", &["data-plane/cluster/"]),
-    ("axum", &["data-plane/gateway/", "data-plane/node/"]),
+    (
+        "axum",
+        &["data-plane/gateway/", "data-plane/node/", "control-plane/"],
+    ),
 ];
 
 /// All folders with sources, but the simulation.
@@ -48,6 +55,7 @@ const FOLDERS: &[&str] = &[
     "proto",
     "credentials",
     "data-plane",
+    "control-plane",
     "cli",
     "e2e/src",
     "e2e/bench",
@@ -55,7 +63,7 @@ const FOLDERS: &[&str] = &[
     "e2e/tests",
 ];
 /// Those of what is shipped.
-const SHIPPED: &[&str] = &["proto", "credentials", "data-plane", "cli"];
+const SHIPPED: &[&str] = &["proto", "credentials", "data-plane", "control-plane", "cli"];
 
 /// What a broker that reads no clock and does no I/O has no use for.
 const NOT_IN_BROKER: &[&str] = &[
@@ -190,12 +198,14 @@ fn a_library_is_in_the_manifests_of_its_own_crates_only() {
 
 #[test]
 fn only_the_clock_reads_the_time_of_day() {
-    for source in shipped().filter(|s| s.place.starts_with("data-plane/")) {
+    let clocks = ["data-plane/node/src/clock.rs", "control-plane/src/clock.rs"];
+    let services = ["data-plane/", "control-plane/", "credentials/"];
+    for source in shipped().filter(|s| is_at_home(&s.place, &services)) {
         let reads = source
             .paths()
             .iter()
             .any(|p| p.ends_with("SystemTime::now"));
-        let is_clock = source.place == "data-plane/node/src/clock.rs";
+        let is_clock = clocks.contains(&source.place.as_str());
         assert!(is_clock || !reads, "{} reads the time of day", source.place);
     }
 }
