@@ -38,6 +38,7 @@ async fn every_line_of_the_readme_does_what_it_says() {
     fs::copy(data.join("node-1.toml"), data.join("node.toml")).unwrap();
     cli.folder = data.to_owned();
 
+    let told = |name: &str| dev.ready[name].as_str().unwrap();
     let mut following = Vec::new();
     let mut tested = 0;
     for command in &commands {
@@ -49,12 +50,16 @@ async fn every_line_of_the_readme_does_what_it_says() {
             ["curl", _] => {
                 let curl = command.replacen("curl", "curl -sS -w '\\n%{http_code}'", 1);
                 let curl = curl.replace("http://127.0.0.1:8080", &cli.servers);
+                let curl = curl.replace("http://127.0.0.1:8082", told("control_plane"));
                 assert_ne!(curl, *command, "the line has an address");
                 curl
             }
             // What does not end is held against the definition of its arguments only.
             ["highwater", "dev"] => format!("{command} --help"),
             ["highwater", "node"] if !command.contains("--check") => format!("{command} --help"),
+            ["highwater", "control-plane"] if command.contains("--config") => {
+                format!("{command} --help")
+            }
             ["highwater", "sub"] => {
                 let line = format!("{command} --count 1");
                 following.push((line.clone(), cli.shell(&line).spawn().unwrap()));
@@ -65,7 +70,12 @@ async fn every_line_of_the_readme_does_what_it_says() {
             ["highwater", _] => command.clone(),
             _ => panic!("this test does not know what to do with: {command}"),
         };
-        let ended = ended(cli.shell(&line)).await;
+        let mut shell = cli.shell(&line);
+        shell
+            .env("HIGHWATER_OPERATOR_KEY", told("operator_key"))
+            .env("TENANT", told("tenant"))
+            .env("PROJECT", told("project"));
+        let ended = ended(shell).await;
         assert_eq!(ended.code, 0, "{line}: {ended:?}");
         if words[0] == "curl" {
             let status = ended.stdout.lines().last().unwrap();

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use arc_swap::ArcSwap;
@@ -17,7 +17,7 @@ use quick_cache::sync::Cache;
 use tokio::sync::watch;
 
 use crate::{
-    catalogue::{Catalogue, Principal, Project, tokens::Token},
+    catalogue::{Catalogue, Principal, Project, documents, tokens::Token},
     cursor::{Cursor, Cursors, NO_TOPIC, TopicCursor},
     handle::{Published, ReadRequest, ShardHandle, TopicEnd, TopicView},
     refusal::{Refusal, Result},
@@ -33,6 +33,8 @@ pub struct Broker {
     meta_project: Arc<Project>,
     catalogue: ArcSwap<Catalogue>,
     catalogue_is_known: AtomicBool,
+    /// Of the documents that the catalogue in force is made of.
+    catalogue_version: AtomicU64,
     catalogue_changes: watch::Sender<()>,
     cursors: Cursors,
     keys: KeyHasher,
@@ -67,6 +69,7 @@ impl Broker {
             meta,
             catalogue: ArcSwap::from_pointee(catalogue),
             catalogue_is_known: AtomicBool::new(true),
+            catalogue_version: AtomicU64::new(0),
             catalogue_changes: watch::Sender::new(()),
             cursors: Cursors::new(cluster_secret),
             keys: KeyHasher::new(cluster_secret),
@@ -85,6 +88,38 @@ impl Broker {
     pub fn set_catalogue(&self, catalogue: Catalogue) {
         self.catalogue.store(Arc::new(catalogue));
         self.catalogue_changes.send_replace(());
+    }
+
+    /// Replaces the catalogue by what documents of this version make.
+    pub(crate) fn set_catalogue_of(&self, catalogue: Catalogue, version: u64) {
+        self.set_catalogue(catalogue);
+        self.catalogue_version.store(version, Ordering::SeqCst);
+    }
+
+    /// Whether the catalogue in force has everything that was committed before the call, anywhere in the
+    /// cluster.
+    ///
+    /// # Errors
+    /// `no_leader` when nobody can tell.
+    pub async fn catalogue_is_newest(&self) -> Result<bool> {
+        let version = self.committed_catalogue_version().await?;
+        Ok(self.catalogue_version.load(Ordering::SeqCst) >= version)
+    }
+
+    /// The version of the catalogue with everything that was committed before the call; this node's replica has
+    /// it.
+    ///
+    /// # Errors
+    /// `no_leader` when nobody can tell.
+    pub async fn committed_catalogue_version(&self) -> Result<u64> {
+        self.meta.frontier().await?;
+        let view = self.view(&self.meta_project, &documents::topic()).await?;
+        Ok(view.map_or(0, |view| view.next_offset))
+    }
+
+    /// Whether the node can tell who may do what.
+    pub fn catalogue_is_known(&self) -> bool {
+        self.catalogue_is_known.load(Ordering::SeqCst)
     }
 
     /// Says whether the node would hear of a change of the catalogue. While it would not, nobody is let in.

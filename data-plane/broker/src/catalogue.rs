@@ -35,6 +35,7 @@ use self::{
     tokens::{Issuer, Revocation, ServiceKey, Token, Trust},
 };
 use crate::{
+    quota::Usage,
     refusal::{Refusal, Result},
     system,
 };
@@ -53,7 +54,7 @@ pub struct Catalogue {
 }
 
 /// A customer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Tenant {
     /// Its id.
     pub id: TenantId,
@@ -61,6 +62,8 @@ pub struct Tenant {
     pub state: State,
     /// What they may use together.
     pub quotas: Quotas,
+    /// What they use of that on this node.
+    pub usage: Arc<Usage>,
 }
 
 /// A long-lived credential, without its secret.
@@ -109,6 +112,7 @@ impl Catalogue {
                 id: project.tenant,
                 state: State::Active,
                 quotas: Quotas::default(),
+                usage: Usage::of_tenant(&Quotas::default()),
             });
             catalogue.put_project(project);
         }
@@ -118,18 +122,46 @@ impl Catalogue {
         catalogue
     }
 
-    fn put_tenant(&mut self, tenant: Tenant) {
+    /// What is used goes on to be counted as before.
+    fn put_tenant(&mut self, mut tenant: Tenant) {
+        if let Some(before) = self.tenants.get(&tenant.id) {
+            tenant.usage = before.usage.clone();
+        }
+        tenant.usage.set_quotas(&tenant.quotas);
         self.tenants.insert(tenant.id, Arc::new(tenant));
     }
 
-    fn put_project(&mut self, project: Project) {
+    fn put_project(&mut self, mut project: Project) {
         assert!(!system::is_own(project.id), "no key opens the system");
+        let before = self.projects.get(&project.id);
+        project.usage = match before.filter(|before| before.tenant == project.tenant) {
+            Some(before) => before.usage.clone(),
+            None => {
+                let tenant = self.tenants.get(&project.tenant);
+                let tenant = tenant.map(|tenant| tenant.usage.clone());
+                Usage::of_project(&project.quotas, tenant)
+            }
+        };
+        project.usage.set_quotas(&project.quotas);
         self.projects.insert(project.id, Arc::new(project));
+    }
+
+    /// What every tenant and project uses on this node, with the bytes of its id.
+    pub fn usages(&self) -> impl Iterator<Item = (&[u8; 16], &Usage)> {
+        let tenants = self.tenants.values();
+        let tenants = tenants.map(|tenant| (tenant.id.as_bytes(), &*tenant.usage));
+        let projects = self.projects.values();
+        tenants.chain(projects.map(|project| (project.id.as_bytes(), &*project.usage)))
     }
 
     /// The project with this id.
     pub fn project(&self, id: ProjectId) -> Option<&Arc<Project>> {
         self.projects.get(&id)
+    }
+
+    /// All tenants.
+    pub fn tenants(&self) -> impl Iterator<Item = &Arc<Tenant>> {
+        self.tenants.values()
     }
 
     /// All projects.
@@ -381,8 +413,9 @@ mod tests {
             id: project.tenant,
             state: State::Suspended,
             quotas: Quotas::default(),
+            usage: Usage::of_tenant(&Quotas::default()),
         };
-        catalogue.put_tenant(tenant);
+        catalogue.put_tenant(tenant.clone());
         assert_eq!(code(&catalogue, &text), ErrorCode::Forbidden);
         catalogue.tenants.remove(&project.tenant);
         assert_eq!(code(&catalogue, &text), ErrorCode::Unauthenticated);

@@ -198,10 +198,7 @@ impl Store {
                     project: Bytes::copy_from_slice(project),
                     topic: publish.topic.to_string(),
                     publishes: vec![part],
-                    policy: Some(cluster::TopicPolicy {
-                        last_value: publish.policy.last_value,
-                        must_exist: publish.policy.must_exist,
-                    }),
+                    policy: Some(publish.policy.to_wire()),
                 }),
             }
         }

@@ -151,6 +151,33 @@ pub struct TopicPolicy {
     pub last_value: bool,
     /// Refuse the publish rather than create the topic.
     pub must_exist: bool,
+    /// Topics that the project may have in the shard.
+    pub topics_max: Option<u64>,
+    /// Bytes of messages that the project may have in the shard.
+    pub stored_bytes_max: Option<u64>,
+}
+
+impl TopicPolicy {
+    /// As it is proposed: limits plus one, or 0 without one.
+    pub fn to_wire(self) -> wire::TopicPolicy {
+        let plus_one = |limit: Option<u64>| limit.map_or(0, |limit| limit.saturating_add(1));
+        wire::TopicPolicy {
+            last_value: self.last_value,
+            must_exist: self.must_exist,
+            topics_max_plus_one: plus_one(self.topics_max),
+            stored_bytes_max_plus_one: plus_one(self.stored_bytes_max),
+        }
+    }
+
+    /// Reads [`TopicPolicy::to_wire`].
+    pub fn from_wire(policy: &wire::TopicPolicy) -> TopicPolicy {
+        TopicPolicy {
+            last_value: policy.last_value,
+            must_exist: policy.must_exist,
+            topics_max: policy.topics_max_plus_one.checked_sub(1),
+            stored_bytes_max: policy.stored_bytes_max_plus_one.checked_sub(1),
+        }
+    }
 }
 
 /// Where a publish ended up.

@@ -17,16 +17,18 @@
 //! a protocol. Every queue has a limit from [`highwater_proto::limits`].
 //!
 //! Reading order: `segment.rs`, `state.rs`, `handle.rs`, `tail.rs`, `cursor.rs`, `subscription.rs`,
-//! then `catalogue.rs`, `system.rs`, `ticket.rs` and `broker.rs`.
+//! then `catalogue.rs`, `quota.rs`, `deletion.rs`, `system.rs`, `ticket.rs` and `broker.rs`.
 
 pub mod broker;
 pub mod catalogue;
 pub mod cursor;
+pub mod deletion;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 pub mod from;
 pub mod group;
 pub mod handle;
+pub mod quota;
 pub mod refusal;
 pub mod segment;
 pub mod session;

@@ -22,7 +22,7 @@ use highwater_proto::{
 use rustc_hash::FxHashMap;
 
 use crate::{
-    handle::{Published, Retain, TopicEnd, TopicView},
+    handle::{Published, Retain, TopicEnd, TopicPolicy, TopicView},
     refusal::{Refusal, Result},
     segment::{Segment, TopicIdentity},
 };
@@ -43,6 +43,8 @@ pub struct ShardState {
     by_name: FxHashMap<ProjectId, FxHashMap<TopicName, TopicId>>,
     /// Those of `names` that have a retained record: few, often, of very many.
     retaining: BTreeMap<(ProjectId, TopicName), TopicId>,
+    /// Bytes of the messages that each project has.
+    bytes: FxHashMap<ProjectId, u64>,
 }
 
 /// What a shard knows of one topic.
@@ -180,6 +182,15 @@ impl ShardState {
     /// Position the next record of the shard gets.
     pub fn next_position(&self) -> u64 {
         self.next_position
+    }
+
+    /// Topics of a project, and bytes of their messages.
+    pub fn held_by(&self, project: ProjectId) -> (u64, u64) {
+        let topics = self.by_name.get(&project).map_or(0, FxHashMap::len) as u64;
+        (
+            topics,
+            self.bytes.get(&project).copied().unwrap_or_default(),
+        )
     }
 
     /// The topic with this number.
@@ -336,6 +347,15 @@ impl ShardState {
         if policy.must_exist {
             return Err(Refusal::new(ErrorCode::NotFound, "there is no such topic"));
         }
+        let topics = self.by_name.get(&project).map_or(0, FxHashMap::len) as u64;
+        if policy
+            .topics_max_plus_one
+            .checked_sub(1)
+            .is_some_and(|max| topics >= max)
+        {
+            let message = "the project has as many topics as its quota allows; delete some";
+            return Err(Refusal::new(ErrorCode::QuotaExceeded, message));
+        }
         if self.topics.len() >= TOPICS_PER_SHARD_MAX {
             let message = "the shard has as many topics as it can";
             return Err(Refusal::new(ErrorCode::QuotaExceeded, message));
@@ -366,7 +386,9 @@ impl ShardState {
         outcomes: &mut Vec<Result<Published>>,
     ) {
         let topic = self.topics.get_mut(&id).expect("an opened topic exists");
-        topic.last_value = run.policy.unwrap_or_default().last_value;
+        let policy = TopicPolicy::from_wire(&run.policy.unwrap_or_default());
+        topic.last_value = policy.last_value;
+        let stored = self.bytes.entry(topic.identity.project).or_default();
         let publishes = run.publishes;
         let (base_offset, base_bytes) = (topic.next_offset, topic.next_bytes);
         let retained_before = topic.retained;
@@ -403,6 +425,16 @@ impl ShardState {
                 outcomes.push(Err(refusal));
                 continue;
             }
+            let stored_with = stored.saturating_add(publish.message.len() as u64);
+            if policy.stored_bytes_max.is_some_and(|max| stored_with > max) {
+                let refusal = no_room();
+                if publish.group != 0 {
+                    refused.insert(publish.group, refusal.clone());
+                }
+                outcomes.push(Err(refusal));
+                continue;
+            }
+            *stored = stored_with;
             match Retain::from_wire(publish.retain) {
                 Some(Retain::Unchanged) => {}
                 Some(Retain::Set) => {
@@ -475,9 +507,11 @@ impl ShardState {
                 && wanted.first_offset <= topic.next_offset
             {
                 topic.first_offset = wanted.first_offset;
-                topic.first_bytes = wanted
+                let first_bytes = wanted
                     .first_bytes
                     .clamp(topic.first_bytes, topic.next_bytes);
+                let dropped = first_bytes - std::mem::replace(&mut topic.first_bytes, first_bytes);
+                release(&mut self.bytes, topic.identity.project, dropped);
                 effects.trimmed.push(id);
                 effects.touched.push(id);
             }
@@ -505,7 +539,15 @@ impl ShardState {
             };
         if let (Some((project, name)), Some(id), Ok(true)) = (key, id, &deleted) {
             self.forget(project, name);
-            effects.deleted.extend(self.topics.remove(&id));
+            let topic = self.topics.remove(&id);
+            if let Some(topic) = &topic {
+                release(
+                    &mut self.bytes,
+                    project,
+                    topic.next_bytes - topic.first_bytes,
+                );
+            }
+            effects.deleted.extend(topic);
         }
         effects.answer = Answer::Deleted(deleted);
         effects
@@ -530,12 +572,29 @@ impl ShardState {
         if topic.retained.is_some() {
             self.retaining.insert((project, name.clone()), id);
         }
+        let bytes = topic.next_bytes - topic.first_bytes;
+        *self.bytes.entry(project).or_default() += bytes;
         let names = self.by_name.entry(project).or_default();
         names.insert(name.clone(), id);
         self.names.insert((project, name), id);
         let before = self.topics.insert(id, topic);
         assert!(before.is_none(), "topic ids are never reused");
     }
+}
+
+/// A project has so many bytes less.
+fn release(bytes: &mut FxHashMap<ProjectId, u64>, project: ProjectId, less: u64) {
+    if let Entry::Occupied(mut stored) = bytes.entry(project) {
+        *stored.get_mut() -= less;
+        if *stored.get() == 0 {
+            stored.remove();
+        }
+    }
+}
+
+fn no_room() -> Refusal {
+    let message = "the project stores as many bytes as its quota allows; delete some, or keep less";
+    Refusal::new(ErrorCode::QuotaExceeded, message)
 }
 
 /// Whether a topic is the one that a condition names, and ends where it says.

@@ -79,6 +79,8 @@ pub fn meta_project(meta: ShardId) -> Project {
 const NEWEST_COUNTS: TopicPolicy = TopicPolicy {
     last_value: true,
     must_exist: false,
+    topics_max: None,
+    stored_bytes_max: None,
 };
 
 fn for_ms(ms: u64) -> Retention {

@@ -21,7 +21,7 @@ use tokio::{
 };
 use tracing::Span;
 
-use crate::requests::{forwarded_to_wire, policy_to_wire};
+use crate::requests::forwarded_to_wire;
 
 /// Publishes of several callers, in the order they came.
 pub struct Batch {
@@ -117,7 +117,7 @@ impl Batch {
                         project,
                         topic: publish.topic.to_string(),
                         publishes: Vec::new(),
-                        policy: Some(policy_to_wire(publish.policy)),
+                        policy: Some(publish.policy.to_wire()),
                     });
                     *new.insert(runs.len() - 1)
                 }

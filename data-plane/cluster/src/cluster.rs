@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use highwater_broker::{
     handle::{ReadRequest, ShardHandle},
     tail::Tail,
@@ -23,11 +24,11 @@ use tokio::{sync::mpsc, time};
 
 use crate::{
     Blocking, Clock,
-    frame::VERSION,
+    frame::{Kind, VERSION},
     health::{Doubt, Health, ShardHealth},
     hibernation::{Slumber, hibernate_forever},
     inbound::Inbound,
-    link::LinkTask,
+    link::{Link, LinkTask},
     links::Links,
     log_store::LogStore,
     machine::Machine,
@@ -49,6 +50,9 @@ const HEARTBEAT_MS: u64 = 120;
 const ELECTION_MS: (u64, u64) = (350, 600);
 /// How long a node that is not first in line waits for that one to found the group.
 const FOUND_AFTER: Duration = Duration::from_secs(2);
+
+/// In a frame that is of no shard.
+const NO_SHARD: ShardId = ShardId(u32::MAX);
 
 /// Another member of the cluster, or this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,11 +84,16 @@ pub struct ClusterConfig {
     pub clock: Clock,
     /// How long records stay.
     pub retention: RetentionOf,
+    /// Hears what other nodes tell of what they are used for.
+    pub on_usage: OnUsage,
     /// How much is held before it is written elsewhere.
     pub sizes: Sizes,
     /// Where blocking work runs.
     pub blocking: Blocking,
 }
+
+/// Hears what another node is used for.
+pub type OnUsage = Arc<dyn Fn(NodeId, wire::UsageReport) + Send + Sync>;
 
 /// Where a node keeps its data.
 pub fn data_paths(data_dir: &std::path::Path) -> (PathBuf, PathBuf) {
@@ -230,6 +239,7 @@ impl Cluster {
             cluster: config.name.clone(),
             peers: self.links.iter().map(|link| link.peer().0).collect(),
             replicas: self.replicas.clone(),
+            on_usage: config.on_usage.clone(),
             tasks: self.tasks.clone(),
         });
         self.tasks
@@ -322,6 +332,24 @@ impl Cluster {
                 .collect(),
             storage_failure: self.maintenance.failure(),
         }
+    }
+
+    /// Whether this node leads the meta group.
+    pub fn leads_meta(&self) -> bool {
+        self.replicas.last().is_some_and(|meta| meta.is_leader())
+    }
+
+    /// Tells the other nodes what this one is used for, and waits until they know, for at most this long. One that
+    /// cannot be reached does not hear of it; the next report says it all again.
+    pub async fn tell_usage(&self, report: &wire::UsageReport, timeout: Duration) {
+        let tell = async |link: &Arc<Link>| {
+            let told = link.call::<wire::Blank>(Kind::Usage, NO_SHARD, report, timeout);
+            if let Err(error) = told.await {
+                tracing::trace!(%error, "a peer was not told what this node is used for");
+            }
+        };
+        let reachable = self.links.iter().filter(|link| link.is_up());
+        join_all(reachable.map(tell)).await;
     }
 
     /// Whether this node would hear of a commit of the meta group: there is a leader, and a way to it, or to a

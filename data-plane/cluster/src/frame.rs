@@ -54,12 +54,14 @@ pub enum Kind {
     Hibernate = 15,
     /// `PeerUpRequest`.
     PeerUp = 16,
+    /// `UsageReport`, of no shard.
+    Usage = 17,
 }
 
 impl Kind {
     fn from_number(number: u8) -> Option<Kind> {
         use Kind::*;
-        const ALL: [Kind; 16] = [
+        const ALL: [Kind; 17] = [
             Hello,
             Ping,
             Answer,
@@ -76,6 +78,7 @@ impl Kind {
             ReadIndex,
             Hibernate,
             PeerUp,
+            Usage,
         ];
         ALL.into_iter().find(|kind| *kind as u8 == number)
     }

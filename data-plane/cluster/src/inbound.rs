@@ -9,7 +9,7 @@ use std::{io, sync::Arc, time::Duration};
 use bytes::BytesMut;
 use highwater_proto::{
     ErrorCode, cluster as wire,
-    ids::ShardId,
+    ids::{NodeId, ShardId},
     limits::{
         PEER_FRAME_BYTES_MAX, PEER_HANDSHAKES_MAX, PEER_HELLO_BYTES_MAX, PEER_QUEUE_MAX,
         PEER_REQUESTS_MAX,
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     appends::AppendSession,
+    cluster::OnUsage,
     frame::{Frame, Kind, Reader, VERSION},
     replica::Replica,
     requests::{self, Receiving},
@@ -51,6 +52,8 @@ pub struct Inbound {
     pub peers: Vec<u64>,
     /// The replicas of this node, by shard.
     pub replicas: Vec<Arc<Replica>>,
+    /// Hears what the peers are used for.
+    pub on_usage: OnUsage,
     /// Where the tasks run.
     pub tasks: Tasks,
 }
@@ -77,9 +80,9 @@ impl Inbound {
                     inbound.greet(io).await
                 });
                 match greeted.await {
-                    Ok(Ok((reader, write))) => {
+                    Ok(Ok((peer, reader, write))) => {
                         drop(permit);
-                        let ended = inbound.serve(reader, write).await;
+                        let ended = inbound.serve(peer, reader, write).await;
                         tracing::debug!(?ended, "a peer's connection ended");
                     }
                     Ok(Err(error)) => tracing::warn!(%error, "turned a peer away"),
@@ -93,7 +96,7 @@ impl Inbound {
     async fn greet(
         &self,
         io: BoxIo,
-    ) -> io::Result<(Reader<tokio::io::ReadHalf<BoxIo>>, WriteHalf<BoxIo>)> {
+    ) -> io::Result<(NodeId, Reader<tokio::io::ReadHalf<BoxIo>>, WriteHalf<BoxIo>)> {
         let (read, mut write) = tokio::io::split(io);
         let mut reader = Reader::new(read, PEER_HELLO_BYTES_MAX);
         let invalid = |message: String| io::Error::new(io::ErrorKind::InvalidData, message);
@@ -125,11 +128,12 @@ impl Inbound {
         frame.answer(&wire::Blank {}).encode(&mut answer);
         write.write_all(&answer).await?;
         write.flush().await?;
-        Ok((reader, write))
+        Ok((NodeId(hello.node), reader, write))
     }
 
     async fn serve(
         &self,
+        peer: NodeId,
         mut reader: Reader<tokio::io::ReadHalf<BoxIo>>,
         write: WriteHalf<BoxIo>,
     ) -> io::Result<()> {
@@ -147,6 +151,7 @@ impl Inbound {
         }
         let connection = Connection {
             inbound: self,
+            peer,
             answers,
             appends: FxHashMap::default(),
             receiving: Arc::default(),
@@ -162,6 +167,7 @@ impl Inbound {
 
 struct Connection<'a> {
     inbound: &'a Inbound,
+    peer: NodeId,
     answers: mpsc::Sender<Frame>,
     appends: FxHashMap<ShardId, AppendSession>,
     receiving: Arc<Mutex<FxHashMap<ShardId, Receiving>>>,
@@ -182,6 +188,12 @@ impl Connection<'_> {
 
     async fn on_frame(&mut self, frame: Frame) -> io::Result<()> {
         if frame.kind == Kind::Ping {
+            let answer = frame.answer(&wire::Blank {});
+            return self.answers.send(answer).await.map_err(io::Error::other);
+        }
+        if frame.kind == Kind::Usage {
+            let report = wire::UsageReport::decode(frame.body.clone());
+            (self.inbound.on_usage)(self.peer, report.map_err(io::Error::other)?);
             let answer = frame.answer(&wire::Blank {});
             return self.answers.send(answer).await.map_err(io::Error::other);
         }

@@ -53,7 +53,7 @@ mod writes;
 use std::sync::Arc;
 
 pub use self::{
-    cluster::{Cluster, ClusterConfig, PeerAddress, StartError, data_paths},
+    cluster::{Cluster, ClusterConfig, OnUsage, PeerAddress, StartError, data_paths},
     health::{Health, ShardHealth},
     maintenance::{RetentionOf, Sizes},
     transport::{BoxIo, Io, PeerTls, TcpTransport, Transport},

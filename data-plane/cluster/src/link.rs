@@ -288,15 +288,6 @@ async fn write_requests(
             Err(_) => None,
         };
         let mut pending = first;
-        if pending.is_none() {
-            let ping = Frame {
-                kind: Kind::Ping,
-                shard: ShardId(0),
-                id: 0,
-                body: Bytes::new(),
-            };
-            ping.encode(&mut buffer);
-        }
         while let Some(outgoing) = pending {
             // A caller that has gone needs no answer and no request.
             if !outgoing.answer.is_closed() {
@@ -314,6 +305,16 @@ async fn write_requests(
                 true => queue.try_recv().ok(),
                 false => None,
             };
+        }
+        // Also when there were requests, but all of callers that have gone.
+        if buffer.is_empty() {
+            let ping = Frame {
+                kind: Kind::Ping,
+                shard: ShardId(0),
+                id: 0,
+                body: Bytes::new(),
+            };
+            ping.encode(&mut buffer);
         }
         write.write_all_buf(&mut buffer).await?;
         write.flush().await?;

@@ -81,9 +81,10 @@ pub async fn answer(
         Kind::Append | Kind::Publish | Kind::DeleteTopic => {
             Err(Refusal::new(ErrorCode::Internal, "taken out of order"))
         }
-        Kind::Hello | Kind::Ping | Kind::Answer | Kind::Refused => {
-            Err(Refusal::new(ErrorCode::InvalidRequest, "not a request"))
-        }
+        Kind::Hello | Kind::Ping | Kind::Answer | Kind::Refused | Kind::Usage => Err(Refusal::new(
+            ErrorCode::InvalidRequest,
+            "not a request of a shard",
+        )),
     };
     answer.unwrap_or_else(|refusal| refusal_of(&frame, replica, &refusal))
 }
@@ -386,10 +387,7 @@ fn publish_from_wire(forwarded: wire::ForwardedPublish, group_before: u32) -> Re
             publish.if_next_offset_plus_one,
             publish.if_topic_id_plus_one,
         )),
-        policy: TopicPolicy {
-            last_value: policy.last_value,
-            must_exist: policy.must_exist,
-        },
+        policy: TopicPolicy::from_wire(&policy),
         retain: Retain::from_wire(publish.retain).ok_or_else(|| {
             let message = "the publish asks for what this release does not know";
             Refusal::new(ErrorCode::InvalidRequest, message)
@@ -398,21 +396,13 @@ fn publish_from_wire(forwarded: wire::ForwardedPublish, group_before: u32) -> Re
     })
 }
 
-/// A topic's policy, as it is proposed.
-pub fn policy_to_wire(policy: TopicPolicy) -> wire::TopicPolicy {
-    wire::TopicPolicy {
-        last_value: policy.last_value,
-        must_exist: policy.must_exist,
-    }
-}
-
 /// A publish with its topic, as it is sent to the leader.
 pub fn forwarded_to_wire((publish, group): (&Publish, u32)) -> wire::ForwardedPublish {
     wire::ForwardedPublish {
         project: Bytes::copy_from_slice(publish.project.as_bytes()),
         topic: publish.topic.to_string(),
         publish: Some(publish.to_wire(group)),
-        policy: Some(policy_to_wire(publish.policy)),
+        policy: Some(publish.policy.to_wire()),
     }
 }
 

@@ -84,6 +84,7 @@ impl Stage {
             log_disk: Arc::new(FaultDisk::new()),
             kv: Arc::new(MemoryKv::default()),
             clock: Arc::new(|| CLOCK_MS.fetch_add(1, Ordering::Relaxed)),
+            on_usage: Arc::new(|_, _| ()),
             retention: Arc::new(|_, _| Default::default()),
             sizes: Sizes::default(),
             blocking: Blocking::Threads,

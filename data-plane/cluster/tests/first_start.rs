@@ -37,6 +37,7 @@ async fn start(
         log_disk: disk.clone(),
         kv: kv.clone(),
         clock: Arc::new(|| CLOCK_MS.fetch_add(1, Ordering::Relaxed)),
+        on_usage: Arc::new(|_, _| ()),
         retention: Arc::new(|_, _| Default::default()),
         sizes: Sizes::default(),
         blocking: Blocking::Threads,

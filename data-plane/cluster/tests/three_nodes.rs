@@ -109,6 +109,7 @@ impl Group {
             log_disk: disks.log.clone(),
             kv: disks.kv.clone(),
             clock: Arc::new(|| CLOCK_MS.fetch_add(1, Ordering::Relaxed)),
+            on_usage: Arc::new(|_, _| ()),
             retention: Arc::new(|_, _| Default::default()),
             sizes: self.sizes.clone(),
             blocking: Blocking::Threads,

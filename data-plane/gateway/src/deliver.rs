@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use highwater_broker::{
     Broker,
     catalogue::Project,
+    quota::Usage,
     segment::{CursorKind, Encoding, Slice, Wire},
     subscription::{CursorScope, Delivery, record_cursor},
 };
@@ -17,10 +18,16 @@ use highwater_proto::{ids::ShardId, trace};
 
 use crate::{gateway::Door, json, metrics::Protocol, mqtt, sse};
 
-/// Counts a delivery that goes out, and shows it in the traces of its messages. Returns the number of
-/// its records and the bytes of their messages.
-pub fn on_delivery(door: &Door, protocol: Protocol, delivery: &Delivery) -> (u64, u64) {
+/// Counts a delivery of a project that goes out, and shows it in the traces of its messages. Returns the number
+/// of its records and the bytes of their messages.
+pub fn on_delivery(
+    door: &Door,
+    protocol: Protocol,
+    usage: &Usage,
+    delivery: &Delivery,
+) -> (u64, u64) {
     let (records, bytes) = size(delivery);
+    usage.delivered(records, bytes, || (door.clock)());
     let traffic = door.metrics.traffic(protocol);
     traffic.deliveries.inc_by(records);
     traffic.delivery_bytes.inc_by(bytes);

@@ -86,6 +86,7 @@ pub fn prepare<'a>(
         let slot = batch.take(principal, request, &mut route, &mut buffer);
         batch.slots.push(slot.unwrap_or_else(Slot::Refused));
     }
+    batch.spend();
     batch
 }
 
@@ -143,6 +144,28 @@ impl<'a> Batch<'a> {
             topic: request.topic,
             bytes,
         })
+    }
+
+    /// Takes the batch out of what the project may publish, or refuses all of it: a part of it would be out of
+    /// order.
+    fn spend(&mut self) {
+        let sent = self.slots.iter().filter_map(|slot| match slot {
+            Slot::Sent { bytes, .. } => Some(*bytes as u64),
+            Slot::Refused(_) => None,
+        });
+        let (messages, bytes) = sent.fold((0, 0), |(n, sum), bytes| (n + 1, sum + bytes));
+        if messages == 0 {
+            return;
+        }
+        let now_ms = (self.door.clock)();
+        if let Err(refusal) = self.project.usage.publish(messages, bytes, now_ms) {
+            for slot in &mut self.slots {
+                if matches!(slot, Slot::Sent { .. }) {
+                    *slot = Slot::Refused(refusal.clone());
+                }
+            }
+            self.groups.clear();
+        }
     }
 
     /// Looks up whether and how the principal may publish to a topic.

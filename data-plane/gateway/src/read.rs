@@ -99,6 +99,8 @@ pub async fn read_page(
         limit => limit.min(PAGE_RECORDS_MAX),
     };
     let PageRequest { filters, from, .. } = request;
+    let usage = session.principal().project.usage.clone();
+    usage.require_delivery((door.clock)())?;
     let mut subscription = open(door, session.principal(), filters.clone(), from).await?;
     let clock: Arc<_> = door.clock.clone();
     let mut left = PageLimits {
@@ -132,7 +134,7 @@ pub async fn read_page(
     }
     page.next = subscription.cursor();
     for delivery in &page.deliveries {
-        deliver::on_delivery(door, protocol, delivery);
+        deliver::on_delivery(door, protocol, &usage, delivery);
     }
     Ok(page)
 }

@@ -1,6 +1,6 @@
 //! A subscription on its way to one client: what every protocol that streams holds.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use highwater_broker::{
     Refusal, Result,
@@ -8,14 +8,17 @@ use highwater_broker::{
     cursor::Cursor,
     from::From,
     handle::PageLimits,
+    quota::{Entered, Open, Usage},
     subscription::{Delivery, Subscription},
 };
 use highwater_proto::{
     ErrorCode,
     ids::ShardId,
-    limits::{PAGE_BYTES_MAX, PAGE_RECORDS_MAX},
+    limits::{DELIVERY_WAIT_MS_MAX, PAGE_BYTES_MAX, PAGE_RECORDS_MAX},
     names::TopicFilter,
 };
+
+use tokio::time::{sleep, timeout_at};
 
 use crate::{
     consumer::Consumer,
@@ -67,6 +70,8 @@ pub struct Reader {
     filters: Vec<TopicFilter>,
     credit: Credit,
     protocol: Protocol,
+    /// What its project uses, and that it is one of the project's subscriptions.
+    entered: Entered,
     _open: Counted,
 }
 
@@ -87,6 +92,7 @@ impl Reader {
             from,
             group,
         } = wanted;
+        let entered = principal.project.usage.enter(Open::Subscriptions)?;
         let source = match group {
             None => {
                 let subscription = read::open(door, principal, filters.clone(), from).await?;
@@ -103,6 +109,7 @@ impl Reader {
             filters,
             credit,
             protocol,
+            entered,
             _open: Counted::new(&door.metrics.traffic(protocol).subscriptions),
         })
     }
@@ -121,6 +128,11 @@ impl Reader {
             Source::Alone(subscription) => subscription.position(),
             Source::Member(consumer) => consumer.position(),
         }
+    }
+
+    /// What its project uses.
+    pub fn usage(&self) -> &Usage {
+        self.entered.usage()
     }
 
     /// Whether the records are shared with others, and have to be acknowledged.
@@ -146,6 +158,21 @@ impl Reader {
         door: &Door,
         limits: Option<PageLimits>,
     ) -> Result<Delivery> {
+        // More than the project may have delivered stays in the log, where it can wait.
+        let now_ms = || (door.clock)();
+        while let Some(wait_ms) = self.usage().delivery_wait_ms(now_ms) {
+            let wait = sleep(Duration::from_millis(wait_ms.min(DELIVERY_WAIT_MS_MAX)));
+            match &mut self.source {
+                Source::Alone(_) => wait.await,
+                // It has acknowledgements to pass on.
+                Source::Member(consumer) => {
+                    let passed_on = timeout_at(wait.deadline(), consumer.next(None));
+                    if let Ok(ended) = Box::pin(passed_on).await {
+                        return ended;
+                    }
+                }
+            }
+        }
         let delivery = match (&mut self.source, limits) {
             (Source::Alone(subscription), Some(limits)) => {
                 subscription.next(limits, &*door.clock).await?
@@ -154,7 +181,8 @@ impl Reader {
             // It has acknowledgements to pass on.
             (Source::Member(consumer), limits) => Box::pin(consumer.next(limits)).await?,
         };
-        let (records, bytes) = deliver::on_delivery(door, self.protocol, &delivery);
+        let usage = self.entered.usage();
+        let (records, bytes) = deliver::on_delivery(door, self.protocol, usage, &delivery);
         self.credit.spend(records, bytes);
         Ok(delivery)
     }

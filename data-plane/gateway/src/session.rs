@@ -3,7 +3,11 @@
 
 use std::{future::pending, time::Duration};
 
-use highwater_broker::{Refusal, Result, catalogue::Principal};
+use highwater_broker::{
+    Refusal, Result,
+    catalogue::Principal,
+    quota::{Entered, Open},
+};
 use highwater_proto::{
     ErrorCode,
     limits::{CLOCK_CHECK_MS, EXPIRY_WARNING_MS},
@@ -29,6 +33,7 @@ pub struct Session {
     /// The end that its client was warned of.
     warned_of_ms: Option<u64>,
     alarm: Alarm,
+    _entered: Entered,
 }
 
 /// What a stream has to see to.
@@ -61,7 +66,8 @@ impl Session {
     /// Watches over a principal from before it is known.
     ///
     /// # Errors
-    /// Why it is none, or `forbidden` for a page that its project does not allow.
+    /// Why it is none, `forbidden` for a page that its project does not allow, or `quota_exceeded` when the
+    /// project has as many connections as it may.
     pub fn begin(
         door: &Door,
         page: Page,
@@ -71,7 +77,9 @@ impl Session {
         let changes = door.broker.catalogue_changes();
         let principal = who()?;
         page.require(&principal.project)?;
+        let entered = principal.project.usage.enter(Open::Connections)?;
         Ok(Session {
+            _entered: entered,
             principal,
             page,
             changes,

@@ -9,17 +9,19 @@ use std::{
     time::Duration,
 };
 
-use highwater_broker::{Broker, catalogue::follower::Follower};
+use highwater_broker::{Broker, catalogue::follower::Follower, deletion};
 use highwater_cluster::Cluster;
 use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use crate::health::Health;
+use crate::{clock, health::Health};
 
 /// Pause after the catalogue could not be read.
 const RETRY: Duration = Duration::from_millis(100);
 /// How often it is looked whether the node would hear of a change.
 const CHECK: Duration = Duration::from_millis(100);
+/// How often it is looked whether projects were deleted: longer than any node is behind.
+const SWEEP: Duration = Duration::from_secs(3);
 /// How long a node may be in doubt about it before it lets nobody in. An election takes less.
 const DOUBT_MAX: Duration = Duration::from_secs(1);
 
@@ -44,24 +46,54 @@ pub async fn follow(mut follower: Follower, health: Arc<Health>) -> std::io::Res
     }
 }
 
-/// Closes the node's doors while it would not hear of a change of the catalogue.
-pub async fn watch_over(broker: Arc<Broker>, cluster: Weak<Cluster>) -> std::io::Result<()> {
+/// Opens the node's doors once it knows everything that was committed before, and closes them while it would not
+/// hear of a change.
+pub async fn watch_over(
+    broker: Arc<Broker>,
+    cluster: Weak<Cluster>,
+    health: Arc<Health>,
+) -> std::io::Result<()> {
     let mut in_touch = Instant::now();
     loop {
         sleep(CHECK).await;
         // Gone when the node stops.
-        let Some(cluster) = cluster.upgrade() else {
+        let Some(hears) = cluster.upgrade().map(|c| c.hears_of_catalogue()) else {
             return Ok(());
         };
-        if cluster.hears_of_catalogue() {
+        if hears {
             in_touch = Instant::now();
         }
-        let is_known = in_touch.elapsed() < DOUBT_MAX;
-        if broker.set_catalogue_known(is_known) != is_known {
-            match is_known {
-                true => info!("the catalogue is known again"),
-                false => warn!("cut off from the meta group: nobody is let in until it is back"),
+        match broker.catalogue_is_known() {
+            // What it has from before it was stopped, or cut off, may have changed since.
+            false if hears && matches!(broker.catalogue_is_newest().await, Ok(true)) => {
+                broker.set_catalogue_known(true);
+                info!("the catalogue is known");
             }
+            true if in_touch.elapsed() >= DOUBT_MAX => {
+                broker.set_catalogue_known(false);
+                // All stop together, or the others have: nothing to look at.
+                match health.is_stopping() {
+                    true => info!("the other nodes are gone"),
+                    false => {
+                        warn!("cut off from the meta group: nobody is let in until it is back")
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Removes what deleted projects have left, from time to time, while this node leads the meta group.
+pub async fn sweep(broker: Arc<Broker>, cluster: Weak<Cluster>) -> std::io::Result<()> {
+    let clock = clock::system();
+    loop {
+        sleep(SWEEP).await;
+        let Some(leads) = cluster.upgrade().map(|c| c.leads_meta()) else {
+            return Ok(());
+        };
+        if leads && let Err(refusal) = deletion::sweep(&broker, clock()).await {
+            debug!(%refusal, "what deleted projects have left is removed later");
         }
     }
 }

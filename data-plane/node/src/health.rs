@@ -12,6 +12,7 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
+use highwater_broker::Broker;
 use highwater_cluster::{Cluster, Health as ClusterHealth, ShardHealth};
 use parking_lot::Mutex;
 use prometheus_client::{encoding::text, registry::Registry};
@@ -32,6 +33,7 @@ pub enum Phase {
 pub struct Health {
     // Weak, because whoever stops the node owns the cluster alone.
     cluster: Weak<Cluster>,
+    broker: Weak<Broker>,
     state: Mutex<State>,
 }
 
@@ -67,13 +69,14 @@ pub struct Report(Vec<Check>);
 
 impl Health {
     /// Of a node that starts.
-    pub fn new(cluster: Weak<Cluster>) -> Health {
+    pub fn new(cluster: Weak<Cluster>, broker: Weak<Broker>) -> Health {
         let state = State {
             phase: Phase::Starting,
             catalogue_error: None,
         };
         Health {
             cluster,
+            broker,
             state: Mutex::new(state),
         }
     }
@@ -81,6 +84,11 @@ impl Health {
     /// The node has come this far.
     pub fn set_phase(&self, phase: Phase) {
         self.state.lock().phase = phase;
+    }
+
+    /// Whether the node stops.
+    pub fn is_stopping(&self) -> bool {
+        matches!(self.state.lock().phase, Phase::Stopping)
     }
 
     /// The catalogue can, or cannot, be read.
@@ -97,7 +105,12 @@ impl Health {
             Phase::Serving => Found::Well,
             Phase::Stopping => Found::Failing("the node is stopping".into()),
         };
+        let is_known = self
+            .broker
+            .upgrade()
+            .is_none_or(|broker| broker.catalogue_is_known());
         let catalogue = match &state.catalogue_error {
+            _ if !is_known => Found::Failing("it is not known whether it is the newest".into()),
             None => Found::Well,
             Some(error) => Found::Odd(format!("the one before stays in force: {error}")),
         };
@@ -272,7 +285,7 @@ mod tests {
         cluster.peers[0].1 = false;
         let found = peers(&cluster);
         assert_eq!(found, Found::Odd("no connection to node 2".into()));
-        let health = Health::new(Weak::new());
+        let health = Health::new(Weak::new(), Weak::new());
         assert!(!health.report().is_ready());
         health.set_phase(Phase::Serving);
         health.set_catalogue_error(Some("a checksum is wrong".into()));

@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     path::Path,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
@@ -12,6 +12,7 @@ use futures_util::{FutureExt, future::try_join_all};
 use highwater_broker::{
     Broker,
     catalogue::{Catalogue, Retention, follower::Follower},
+    quota::exchange::Exchange,
 };
 use highwater_cluster::{
     Blocking, Cluster, ClusterConfig, PeerAddress, PeerTls, RetentionOf, Sizes, StartError,
@@ -86,7 +87,9 @@ impl Node {
 
         let late_broker = Arc::new(OnceLock::new());
         let retention = retention(late_broker.clone());
-        let cluster_config = cluster_config(&config, peer_listener, retention, &tasks).await?;
+        let exchange = Arc::new(Exchange::default());
+        let cluster_config =
+            cluster_config(&config, peer_listener, (retention, &exchange), &tasks).await?;
         let cluster = Cluster::start(cluster_config).await;
         let cluster = cluster.map_err(|error| match error {
             StartError::Claim(_) => {
@@ -99,6 +102,7 @@ impl Node {
         let nothing = Catalogue::default();
         let broker = Broker::new(secret, nothing, cluster.handles(), cluster.meta());
         let broker = late_broker.get_or_init(|| Arc::new(broker)).clone();
+        broker.set_catalogue_known(false);
         // What this node knew when it stopped, whether or not there are others.
         let mut follower = Follower::new(broker.clone());
         let version = follower
@@ -106,7 +110,10 @@ impl Node {
             .await
             .context("cannot read the catalogue")?;
 
-        let health = Arc::new(Health::new(Arc::downgrade(&cluster)));
+        let health = Arc::new(Health::new(
+            Arc::downgrade(&cluster),
+            Arc::downgrade(&broker),
+        ));
         let options = Options {
             trace_ratio: config.traces.as_ref().map_or(0.0, |t| t.sample_ratio),
             traceparent_of: telemetry::traceparent_of,
@@ -124,7 +131,11 @@ impl Node {
         gateway.set_ready(false).await;
 
         tasks.spawn("catalogue", catalogue::follow(follower, health.clone()));
-        let over = catalogue::watch_over(broker, Arc::downgrade(&cluster));
+        let shares = share_quotas(broker.clone(), exchange, Arc::downgrade(&cluster));
+        tasks.spawn("quotas", shares);
+        let sweeping = catalogue::sweep(broker.clone(), Arc::downgrade(&cluster));
+        tasks.spawn("deleted projects", sweeping);
+        let over = catalogue::watch_over(broker, Arc::downgrade(&cluster), health.clone());
         tasks.spawn("catalogue is known", over);
         tasks.spawn(
             "sessions",
@@ -294,7 +305,7 @@ fn keep_sessions(
 async fn cluster_config(
     config: &Config,
     listener: TcpListener,
-    retention: RetentionOf,
+    (retention, exchange): (RetentionOf, &Arc<Exchange>),
     tasks: &Tasks,
 ) -> anyhow::Result<ClusterConfig> {
     let tls = certificates("peer", &config.peer, peer_tls, tasks)?;
@@ -327,6 +338,10 @@ async fn cluster_config(
         kv: Arc::new(kv),
         clock: clock::system(),
         retention,
+        on_usage: {
+            let (exchange, clock) = (exchange.clone(), clock::system());
+            Arc::new(move |node, report| exchange.hear(node, report, clock()))
+        },
         sizes: Sizes::default(),
         blocking: Blocking::Threads,
     })
@@ -380,6 +395,29 @@ fn cluster_view(config: &Config, cluster: &Arc<Cluster>) -> ClusterView {
             shards: shards.collect(),
         }
     })
+}
+
+/// Divides what is limited in the whole cluster among its nodes, by what is asked of each.
+async fn share_quotas(
+    broker: Arc<Broker>,
+    exchange: Arc<Exchange>,
+    cluster: Weak<Cluster>,
+) -> std::io::Result<()> {
+    let clock = clock::system();
+    let interval = Duration::from_millis(limits::USAGE_EXCHANGE_MS);
+    let mut was_told = false;
+    loop {
+        sleep(interval).await;
+        let report = exchange.round(&broker.catalogue(), clock());
+        // One report without anything ends what was told before.
+        let is_news = !report.entries.is_empty();
+        if (is_news || was_told)
+            && let Some(cluster) = cluster.upgrade()
+        {
+            cluster.tell_usage(&report, interval).await;
+        }
+        was_told = is_news;
+    }
 }
 
 /// Keeps the gRPC health service in step with `/readyz`.

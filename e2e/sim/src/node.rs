@@ -79,6 +79,7 @@ fn config(world: &World, slot: &Slot, transport: Arc<SimTransport>) -> ClusterCo
             let now = turmoil::since_epoch().expect("nodes run in the simulation");
             (now + skew).as_millis() as u64
         }),
+        on_usage: Arc::new(|_, _| ()),
         retention: Arc::new(move |_, topic| project.policy(topic).retention),
         sizes: settings.sizes(slot.id.0),
         blocking: Blocking::Inline,

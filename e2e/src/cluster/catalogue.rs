@@ -24,11 +24,16 @@ impl Cluster {
     /// A client of the catalogue at a node, with the credential of a control plane.
     pub fn catalogue_at(&self, node: usize) -> Client {
         let service = ServiceCredential::new(CLUSTER_SECRET.as_bytes());
+        self.catalogue_with(node, service.expose())
+    }
+
+    /// The same with another credential.
+    pub fn catalogue_with(&self, node: usize, credential: &str) -> Client {
         let endpoint = Endpoints {
             address: self.address(node),
             ca: self.ca.as_deref(),
         };
-        CatalogueClient::new(endpoint.connect(service.expose())).max_decoding_message_size(16 << 20)
+        CatalogueClient::new(endpoint.connect(credential)).max_decoding_message_size(16 << 20)
     }
 
     /// Everything that is in the catalogue, and its version.

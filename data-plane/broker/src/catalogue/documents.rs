@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     handle::{Publish, Retain, TopicEnd, TopicPolicy},
+    quota::Usage,
     refusal::{Refusal, Result},
     system,
 };
@@ -138,10 +139,12 @@ impl Catalogue {
 }
 
 fn read_tenant(id: &str, tenant: &control::Tenant) -> Result<Tenant, String> {
+    let quotas = quotas(tenant.quotas.as_ref());
     Ok(Tenant {
         id: parse::<TenantId>(id)?,
         state: state(tenant.state)?,
-        quotas: quotas(tenant.quotas.as_ref()),
+        quotas,
+        usage: Usage::of_tenant(&quotas),
     })
 }
 
@@ -185,6 +188,7 @@ fn policy_of(policy: &control::TopicPolicy) -> Policy {
         topic: TopicPolicy {
             last_value: policy.last_value,
             must_exist: policy.must_exist,
+            ..TopicPolicy::default()
         },
         retention: Retention {
             age_ms: limit(policy.retention_ms),

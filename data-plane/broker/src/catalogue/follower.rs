@@ -62,7 +62,9 @@ impl Follower {
                 tracing::error!(%error, "a document of the catalogue cannot be used; it opens nothing");
             }
         }
-        self.broker.set_catalogue(self.catalogue.clone());
+        let version = self.documents.version();
+        self.broker
+            .set_catalogue_of(self.catalogue.clone(), version);
     }
 }
 

@@ -1,6 +1,6 @@
 //! A project and how its topics are kept.
 
-use std::hash::Hasher;
+use std::{hash::Hasher, sync::Arc};
 
 use highwater_proto::{
     ids::{ProjectId, ShardId, TenantId},
@@ -10,7 +10,7 @@ use highwater_proto::{
 };
 use siphasher::sip::SipHasher24;
 
-use crate::handle::TopicPolicy;
+use crate::{handle::TopicPolicy, quota::Usage};
 
 /// An isolated namespace of topics.
 #[derive(Debug, Clone)]
@@ -31,6 +31,8 @@ pub struct Project {
     pub payload_bytes_max: usize,
     /// What it may use.
     pub quotas: Quotas,
+    /// What it uses of that on this node.
+    pub usage: Arc<Usage>,
     /// The web pages that may use it, beside those of the service's own address.
     pub origins: Vec<OriginPattern>,
 }
@@ -108,6 +110,7 @@ impl Project {
             policies: Vec::new(),
             payload_bytes_max: PAYLOAD_BYTES_MAX,
             quotas: Quotas::default(),
+            usage: Usage::of_project(&Quotas::default(), None),
             origins: Vec::new(),
         }
     }
@@ -127,10 +130,16 @@ impl Project {
     /// How a topic is kept.
     pub fn policy(&self, topic: &TopicName) -> Policy {
         let mut policies = self.policies.iter();
-        policies
-            .find(|(filter, _)| filter.matches(topic.as_str()))
-            .map(|(_, policy)| *policy)
-            .unwrap_or_default()
+        let found = policies.find(|(filter, _)| filter.matches(topic.as_str()));
+        let mut policy = found.map(|(_, policy)| *policy).unwrap_or_default();
+        policy.topic.topics_max = self.in_each_shard(self.quotas.topics);
+        policy.topic.stored_bytes_max = self.in_each_shard(self.quotas.stored_bytes);
+        policy
+    }
+
+    /// A shard knows only what it holds itself; topics are spread evenly.
+    fn in_each_shard(&self, limit: Option<u64>) -> Option<u64> {
+        limit.map(|limit| limit.div_ceil(self.shards.len() as u64))
     }
 }
 

@@ -45,8 +45,9 @@ pub async fn bounded(State(door): State<Arc<Door>>, request: Request, next: Next
     let deadline = Deadline::in_headers(request.headers());
     let connection = Connection::of(request.extensions());
     let pace = match is_stream {
+        // A publisher may open its stream long before it has something to say.
         true => Pace::Stream {
-            begin_by: Some(connection.begin_by),
+            begin_by: (method != Some("PublishStream")).then_some(connection.begin_by),
         },
         false => Pace::Whole,
     };

@@ -71,7 +71,8 @@ impl Catalogue for Service {
     ) -> Result<Response<Self::WatchStream>, Status> {
         let broker = self.door.broker.clone();
         let from_version = request.get_ref().from_version;
-        let version = version(&broker).await.map_err(|r| self.refuse(&r))?;
+        let version = broker.committed_catalogue_version().await;
+        let version = version.map_err(|r| self.refuse(&r))?;
         if from_version > version {
             let message = "the catalogue has no such version; read it from 0";
             return Err(self.refuse(&Refusal::new(ErrorCode::CursorInvalid, message)));
@@ -127,18 +128,6 @@ impl Catalogue for Service {
     ) -> Result<Response<Cluster>, Status> {
         Ok(Response::new((self.cluster)()))
     }
-}
-
-/// The version with everything that was committed before the call; this node's replica has it.
-async fn version(broker: &Broker) -> Result<u64> {
-    broker.meta().frontier().await?;
-    let read = |reply| ReadRequest::Topic {
-        project: system::META,
-        topic: documents::topic(),
-        reply,
-    };
-    let view = broker.meta().read(read).await?;
-    Ok(view.map_or(0, |view| view.next_offset))
 }
 
 async fn commit(door: &Door, request: CommitRequest) -> Result<CommitResponse> {

@@ -219,7 +219,7 @@ impl Subscription {
         };
         while let Some(delivery) = retained.try_next(limits, &*door.clock).await? {
             if delivery.is_retained {
-                deliver::on_delivery(door, Protocol::Mqtt, &delivery);
+                deliver::on_delivery(door, Protocol::Mqtt, self.reader.usage(), &delivery);
                 return Ok(Next::Records(delivery));
             }
             // Live records of another shard: they come from the reader.

@@ -268,6 +268,7 @@ pub fn keyed(topic: &str, key: u8, text: &str) -> cluster::TopicRun {
         policy: Some(cluster::TopicPolicy {
             last_value: true,
             must_exist: false,
+            ..Default::default()
         }),
         ..run(PROJECT, topic, vec![publish])
     }

@@ -218,7 +218,8 @@ fn what_cannot_be_understood_opens_nothing() {
             other => panic!("{other:?}"),
         }
     };
-    let cases: [(usize, Box<dyn Fn(&mut Document)>, &str); 9] = [
+    type Change = Box<dyn Fn(&mut Document)>;
+    let cases: [(usize, Change, &str); 9] = [
         (0, Box::new(|d| d.resource = None), "does not know"),
         (
             1,

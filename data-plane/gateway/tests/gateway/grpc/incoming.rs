@@ -88,31 +88,29 @@ async fn a_stream_may_be_idle_but_not_within_a_message() {
 }
 
 #[tokio::test]
-async fn a_stream_that_never_begins_is_a_timeout() {
+async fn a_subscription_that_never_begins_is_a_timeout() {
     let options = Options {
         header_timeout: Duration::from_secs(1),
         ..Options::default()
     };
     let stage = Stage::with(1, options, None).await;
     let raw = Raw::connect(&stage).await;
-    let mut late = Vec::new();
-    for method in ["Subscribe", "PublishStream"] {
-        let path = format!("{SERVICE}/{method}");
-        late.push(raw.begin(&path, &[], Bytes::new(), false).await);
-    }
-    for (response, _sender) in late {
+    // A publisher may wait for as long as it likes.
+    let path = format!("{SERVICE}/PublishStream");
+    let (published, mut publisher) = raw.begin(&path, &[], Bytes::new(), false).await;
+    // The second on the same connection has the same time as the first.
+    for _ in 0..2 {
+        let path = format!("{SERVICE}/Subscribe");
+        let (response, _sender) = raw.begin(&path, &[], Bytes::new(), false).await;
         let status = status(response).await;
         assert_refused(&status, Code::DeadlineExceeded, "timeout");
     }
-    // One that comes later on the same connection has the same time.
-    let path = format!("{SERVICE}/PublishStream");
-    let (response, mut sender) = raw.begin(&path, &[], Bytes::new(), false).await;
     let request = PublishStreamRequest {
         publishes: vec![publish("a", "x")],
     };
     let whole = message(0, &request.encode_to_vec());
-    sender.send_data(whole.into(), true).unwrap();
-    let mut body = within(response).await.unwrap().into_body();
+    publisher.send_data(whole.into(), true).unwrap();
+    let mut body = within(published).await.unwrap().into_body();
     assert!(!within(body.data()).await.unwrap().unwrap().is_empty());
 }
 
