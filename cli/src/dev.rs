@@ -10,11 +10,13 @@ use std::{
 
 use anyhow::Context as _;
 use highwater_node::{Config, Node, shutdown, telemetry};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 mod banner;
 mod children;
+mod control_plane;
 mod layout;
 mod seed;
 
@@ -25,6 +27,9 @@ use crate::{exit::Exit, output::Output};
 /// How long a cluster may take until it is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long the control plane may take to stop, which has nothing to finish but requests.
+const CONTROL_PLANE_STOP: Duration = Duration::from_secs(3);
+
 /// Arguments of `highwater dev`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -34,7 +39,8 @@ pub struct Args {
     /// Shards of the cluster; fixed when the folder is first used
     #[arg(long, default_value_t = 4)]
     shards: u32,
-    /// Port of the first node for clients, the others follow; 0 takes free ones
+    /// Port of the first node for clients; the others, those between nodes and the control plane's follow. 0 takes
+    /// free ones
     #[arg(long, default_value_t = 8080)]
     port: u16,
     /// Where data is kept [default: data/dev-<nodes>]
@@ -100,18 +106,25 @@ fn run_here(
         let node = Node::start(config).await?;
         let until_ready = node.wait_ready(READY_TIMEOUT);
         let on_signal = async {
-            let signalled = async { anyhow::Ok(shutdown::signal().await?) };
-            let started = async {
+            let stop_control_plane = CancellationToken::new();
+            let mut started = Box::pin(async {
                 anyhow::ensure!(until_ready.await, not_ready(log));
                 seed::plant(layout).await?;
+                let control_plane = control_plane::start(layout).await?;
                 ready(&[std::process::id()])?;
-                std::future::pending::<anyhow::Result<()>>().await
-            };
+                control_plane.run_until(stop_control_plane.clone()).await;
+                Ok(())
+            });
             let ended = tokio::select! {
-                ended = signalled => ended,
-                failed = started => failed,
+                ended = shutdown::signal() => {
+                    eprintln!("stopping");
+                    stop_control_plane.cancel();
+                    // It may have been about to start only.
+                    let _ = timeout(CONTROL_PLANE_STOP, started).await;
+                    ended.map_err(anyhow::Error::from)
+                }
+                failed = &mut started => failed,
             };
-            eprintln!("stopping");
             stop.cancel();
             ended
         };

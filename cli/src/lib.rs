@@ -12,6 +12,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 mod bench;
 mod client;
+mod control_plane;
 mod dev;
 mod doctor;
 mod exit;
@@ -42,6 +43,8 @@ enum Command {
     Dev(dev::Args),
     /// Run one node of a cluster
     Node(node::Args),
+    /// Run a control plane of a cluster: tenants, projects, keys and who may administer them, over REST
+    ControlPlane(control_plane::Args),
     /// Publish messages
     Pub(publish::Args),
     /// Print records as they are published
@@ -68,6 +71,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Dev(args) => dev::run(args, output),
         Command::Node(args) => node::run(args),
+        Command::ControlPlane(args) => control_plane::run(args, output),
         Command::Pub(args) => publish::run(args, output),
         Command::Sub(args) => subscribe::run(args, output),
         Command::Read(args) => read::run(args, output),

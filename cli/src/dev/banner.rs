@@ -24,6 +24,8 @@ pub fn print(output: Output, layout: &Layout, pids: &[u32], took: Duration) -> a
         "tenant": identity.tenant,
         "project": identity.project,
         "key": identity.key,
+        "control_plane": format!("http://{}", layout.control_plane.address),
+        "operator_key": identity.operator_key,
         "shards": identity.shards,
         "data_dir": layout.folder,
         "servers": layout.nodes.iter().map(|n| format!("http://{}", n.client)).collect::<Vec<_>>(),
@@ -55,11 +57,14 @@ fn text(layout: &Layout, pids: &[u32], took: Duration) -> String {
         ));
     }
     let server = format!("http://{}", layout.nodes[0].client);
+    let control_plane = format!("http://{}", layout.control_plane.address);
     lines.extend([
+        format!("control  {control_plane}   REST, {control_plane}/docs"),
         String::new(),
         format!("tenant   {}", identity.tenant),
         format!("project  {}", identity.project),
         format!("key      {}", identity.key),
+        format!("operator {}", identity.operator_key),
         format!("data     {}", layout.folder.display()),
         format!("health   {server}/readyz?verbose"),
         format!("metrics  {server}/metrics"),
@@ -90,6 +95,11 @@ fn paste(layout: &Layout, server: &str) -> String {
             "  curl -H \"Authorization: Bearer $HIGHWATER_KEY\" '{server}/v1/messages/orders/eu/43?from=earliest'"
         ),
         format!("  {this} bench"),
+        format!("  export HIGHWATER_OPERATOR_KEY={}", layout.identity.operator_key),
+        format!(
+            "  curl -H \"Authorization: Bearer $HIGHWATER_OPERATOR_KEY\" http://{}/v1/tenants",
+            layout.control_plane.address
+        ),
         String::from("\nCtrl-C stops everything."),
     ]
     .join("\n")

@@ -13,9 +13,10 @@ use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    READY_TIMEOUT,
+    CONTROL_PLANE_STOP, READY_TIMEOUT, control_plane,
     layout::{Layout, NodeFiles},
     not_ready, seed,
 };
@@ -76,22 +77,38 @@ async fn watch(
 ) -> anyhow::Result<()> {
     let nodes = &layout.nodes;
     let mut ready = Some(ready);
+    let stop = CancellationToken::new();
     let (is_ready, mut became_ready) = mpsc::channel(1);
     let signalled = shutdown::signal();
     tokio::pin!(signalled);
     let all_ready = async {
         let waits = join_all(nodes.iter().map(wait_ready)).await;
-        let outcome = async {
+        let started = async {
             waits.into_iter().collect::<anyhow::Result<()>>()?;
-            seed::plant(layout).await
+            seed::plant(layout).await?;
+            control_plane::start(layout).await
         };
-        let _ = is_ready.send(outcome.await).await;
-        std::future::pending::<()>().await;
+        let (control_plane, outcome) = match started.await {
+            Ok(control_plane) => (Some(control_plane), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        let _ = is_ready.send(outcome).await;
+        if let Some(control_plane) = control_plane {
+            control_plane.run_until(stop.clone()).await;
+        }
+        if !stop.is_cancelled() {
+            std::future::pending::<()>().await;
+        }
     };
     tokio::pin!(all_ready);
     loop {
         tokio::select! {
-            ended = &mut signalled => return Ok(ended?),
+            ended = &mut signalled => {
+                stop.cancel();
+                // It may have been about to start only.
+                let _ = timeout(CONTROL_PLANE_STOP, all_ready).await;
+                return Ok(ended?);
+            }
             () = &mut all_ready => {}
             Some(result) = became_ready.recv() => {
                 result?;

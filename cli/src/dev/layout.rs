@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use highwater_credentials::KeyHasher;
+use highwater_credentials::{KeyHasher, OperatorKeyHash};
 use highwater_proto::ids::{KeyId, ProjectId, TenantId};
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,8 @@ pub struct Identity {
     pub project: String,
     /// The key that may do everything there.
     pub key: String,
+    /// The key that may administer everything.
+    pub operator_key: String,
 }
 
 /// One node's files and addresses.
@@ -51,6 +53,15 @@ pub struct NodeFiles {
     pub log: PathBuf,
 }
 
+/// The control plane's files and address.
+#[derive(Debug, Clone)]
+pub struct ControlPlaneFiles {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its configuration.
+    pub config: PathBuf,
+}
+
 /// A folder that is ready to be run.
 #[derive(Debug)]
 pub struct Layout {
@@ -60,6 +71,8 @@ pub struct Layout {
     pub identity: Identity,
     /// The nodes.
     pub nodes: Vec<NodeFiles>,
+    /// The control plane.
+    pub control_plane: ControlPlaneFiles,
     // Keeps a second cluster out of the folder for as long as this process lives.
     _lock: fs::File,
 }
@@ -72,7 +85,8 @@ impl Layout {
         let folder = folder.canonicalize()?;
         let lock = lock(&folder)?;
         let identity = identity(&folder, args)?;
-        let nodes = addresses(args.nodes, args.port)?
+        let (addresses, control_plane) = addresses(args.nodes, args.port)?;
+        let nodes = addresses
             .into_iter()
             .zip(1..)
             .map(|((client, peer), id)| NodeFiles {
@@ -85,9 +99,13 @@ impl Layout {
             })
             .collect();
         let layout = Layout {
-            folder,
             identity,
             nodes,
+            control_plane: ControlPlaneFiles {
+                address: control_plane,
+                config: folder.join("control-plane.toml"),
+            },
+            folder,
             _lock: lock,
         };
         layout.write(args)?;
@@ -121,7 +139,21 @@ impl Layout {
             );
             write_private(&node.config, &text)?;
         }
-        Ok(())
+        let servers = self
+            .nodes
+            .iter()
+            .map(|node| format!("http://{}", node.client));
+        let text = format!(
+            "# Written at each start of `highwater dev`.\n\
+             listen = \"{}\"\nnodes = {}\ncluster_secret_file = \"cluster.secret\"\n\
+             shutdown_timeout_ms = 3000\n\
+             [admin]\nkey_hash = \"{}\"\n[log]\nformat = \"text\"\nlevel = {}\n",
+            self.control_plane.address,
+            toml::Value::from(servers.collect::<Vec<_>>()),
+            OperatorKeyHash::of(&self.identity.operator_key),
+            toml::Value::from(args.log.as_str()),
+        );
+        write_private(&self.control_plane.config, &text)
     }
 }
 
@@ -141,6 +173,7 @@ impl Identity {
             tenant: TenantId::generate().to_string(),
             project: ProjectId::generate().to_string(),
             key,
+            operator_key: OperatorKeyHash::make_key(&rand::random()).0,
         }
     }
 }
@@ -189,9 +222,12 @@ fn lock(folder: &Path) -> anyhow::Result<fs::File> {
     }
 }
 
-/// Client and peer addresses of each node: the ports after the first one, the peers' after the
+/// Of one node: for clients, and for the other nodes.
+type NodeAddresses = (SocketAddr, SocketAddr);
+
+/// Addresses of each node and of the control plane: the ports after the first one, the peers' after the
 /// clients', or free ones for 0.
-fn addresses(nodes: u32, port: u16) -> anyhow::Result<Vec<(SocketAddr, SocketAddr)>> {
+fn addresses(nodes: u32, port: u16) -> anyhow::Result<(Vec<NodeAddresses>, SocketAddr)> {
     let nodes = nodes as u16;
     let wanted = |n: u16| -> anyhow::Result<u16> {
         match port {
@@ -201,7 +237,7 @@ fn addresses(nodes: u32, port: u16) -> anyhow::Result<Vec<(SocketAddr, SocketAdd
     };
     // All are held until all are chosen, so that none is chosen twice.
     let mut held = Vec::new();
-    for n in 0..2 * nodes {
+    for n in 0..=2 * nodes {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, wanted(n)?));
         let listener = TcpListener::bind(address).map_err(|e| {
             Exit::usage(format!(
@@ -211,9 +247,9 @@ fn addresses(nodes: u32, port: u16) -> anyhow::Result<Vec<(SocketAddr, SocketAdd
         held.push(listener);
     }
     let address = |n: u16| held[usize::from(n)].local_addr();
-    (0..nodes)
-        .map(|n| Ok((address(n)?, address(nodes + n)?)))
-        .collect()
+    let of_nodes = (0..nodes).map(|n| Ok((address(n)?, address(nodes + n)?)));
+    let of_nodes = of_nodes.collect::<anyhow::Result<_>>()?;
+    Ok((of_nodes, address(2 * nodes)?))
 }
 
 /// Writes a file that only its owner reads.
@@ -250,6 +286,8 @@ mod tests {
             let config = highwater_node::Config::read(&node.config, std::iter::empty()).unwrap();
             assert_eq!(config.peers.len(), 3);
             let hasher = KeyHasher::new(config.secret_bytes());
+            highwater_control_plane::Config::read(&first.control_plane.config, std::iter::empty())
+                .unwrap();
             assert!(hasher.read_key(&identity.key).is_some());
         }
         assert!(

@@ -7,12 +7,15 @@ use highwater_credentials::{KeyHasher, ServiceCredential};
 use highwater_proto::control::{
     self, CommitRequest, Document, catalogue_client::CatalogueClient, document::Resource,
 };
+use tokio::time::{sleep, timeout};
 use tonic::{Code, Request, transport::Endpoint};
 
 use super::layout::{Identity, Layout};
 
 /// How long it may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
+/// How long it may take until all nodes know of it.
+const KNOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Commits them, unless something was committed before: then they are there, or were taken away.
 pub async fn plant(layout: &Layout) -> anyhow::Result<()> {
@@ -31,9 +34,24 @@ pub async fn plant(layout: &Layout) -> anyhow::Result<()> {
     credential.set_sensitive(true);
     request.metadata_mut().insert("authorization", credential);
     match CatalogueClient::new(channel).commit(request).await {
-        Ok(_) => Ok(()),
-        Err(status) if status.code() == Code::FailedPrecondition => Ok(()),
-        Err(status) => Err(status).context("cannot make the first project"),
+        Ok(_) => {}
+        Err(status) if status.code() == Code::FailedPrecondition => {}
+        Err(status) => return Err(status).context("cannot make the first project"),
+    }
+    // It may have been taken away since it was made.
+    let _ = timeout(KNOWN_TIMEOUT, key_is_known(layout)).await;
+    Ok(())
+}
+
+/// Waits until every node lets the key in.
+async fn key_is_known(layout: &Layout) {
+    let client = reqwest::Client::new();
+    for node in &layout.nodes {
+        let url = format!("http://{}/v1/topics?limit=1", node.client);
+        let ask = || client.get(&url).bearer_auth(&layout.identity.key).send();
+        while !ask().await.is_ok_and(|answer| answer.status().is_success()) {
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 
