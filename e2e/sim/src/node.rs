@@ -34,7 +34,12 @@ pub async fn run(world: Arc<World>, index: usize) -> turmoil::Result {
             return std::future::pending().await;
         }
     };
-    let broker = Broker::new(SECRET, catalogue(&world.project), cluster.handles(), cluster.meta());
+    let broker = Broker::new(
+        SECRET,
+        catalogue(&world.project),
+        cluster.handles(),
+        cluster.meta(),
+    );
     let (_alive, ended) = watch::channel(());
     slot.stopped_well.store(false, Ordering::Relaxed);
     slot.serve(Running {
