@@ -11,6 +11,8 @@ pub fn reason(refusal: &Refusal, kind: Kind) -> ReasonCode {
         (ErrorCode::Unauthenticated, Kind::ConnAck) => ReasonCode::BadUserNameOrPassword,
         (ErrorCode::Unauthenticated, _) => ReasonCode::NotAuthorized,
         (ErrorCode::Unavailable | ErrorCode::NoLeader, Kind::Disconnect) => ReasonCode::ServerBusy,
+        // Its own reason is one for goodbyes alone.
+        (ErrorCode::RateLimited, Kind::PubAck | Kind::PubRec) => ReasonCode::QuotaExceeded,
         (ErrorCode::Draining, Kind::ConnAck) => ReasonCode::UseAnotherServer,
         (code, _) => {
             ReasonCode::from_number(code.mqtt_reason()).unwrap_or(ReasonCode::UnspecifiedError)

@@ -8,6 +8,7 @@ mod grpc;
 mod http;
 mod mqtt;
 mod port;
+mod quotas;
 mod retained;
 mod sse;
 mod stage;
