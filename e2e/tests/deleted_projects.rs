@@ -1,7 +1,9 @@
 //! A deleted project is closed at once, and soon nothing of it is left: neither topics nor sessions, nor itself.
 
 use highwater_e2e::{
-    Cluster, eventually,
+    Cluster,
+    cluster::{PEER_LOSS_WARNINGS, Setup},
+    eventually,
     mqtt::{Mqtt, connect_to_session},
 };
 use highwater_mqtt::Qos;
@@ -10,7 +12,11 @@ use tonic::Code;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_project_leaves_nothing_behind_and_others_are_as_they_were() {
-    let mut cluster = Cluster::start().await;
+    let mut cluster = Cluster::start_with(Setup {
+        allowed_warnings: PEER_LOSS_WARNINGS.to_vec(),
+        ..Setup::default()
+    })
+    .await;
     for project in 0..2 {
         let client = cluster.client_of(project, project);
         for number in 0..50 {
