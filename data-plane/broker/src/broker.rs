@@ -123,18 +123,15 @@ impl Broker {
     }
 
     /// Says whether the node would hear of a change of the catalogue. While it would not, nobody is let in.
-    /// Returns what it was before.
-    pub fn set_catalogue_known(&self, is_known: bool) -> bool {
-        let before = self.catalogue_is_known.swap(is_known, Ordering::SeqCst);
-        if before != is_known {
+    pub fn set_catalogue_known(&self, is_known: bool) {
+        if self.catalogue_is_known.swap(is_known, Ordering::SeqCst) != is_known {
             self.catalogue_changes.send_replace(());
         }
-        before
     }
 
     /// The catalogue, if it can be relied on.
     pub(crate) fn known_catalogue(&self) -> Result<arc_swap::Guard<Arc<Catalogue>>> {
-        match self.catalogue_is_known.load(Ordering::SeqCst) {
+        match self.catalogue_is_known() {
             true => Ok(self.catalogue.load()),
             false => {
                 let message =
@@ -191,7 +188,9 @@ impl Broker {
         // To check a signature takes as long as everything else about a publish, so it is done once. The
         // rest is looked at each time.
         let digest = *blake3::hash(credential.as_bytes()).as_bytes();
-        let token = match self.verified.get(&digest) {
+        let known = self.verified.get(&digest);
+        // What was verified before its issuer was changed is verified again.
+        let token = match known.filter(|token| catalogue.accepts(token, now_ms)) {
             Some(token) => token,
             None => {
                 let token = Arc::new(catalogue.verify_token(credential, now_ms)?);

@@ -418,16 +418,13 @@ impl ShardState {
                 publish.if_next_offset_plus_one,
                 publish.if_topic_id_plus_one,
             );
-            if let Err(refusal) = check_end(topic, TopicEnd::from_wire(condition)) {
-                if publish.group != 0 {
-                    refused.insert(publish.group, refusal.clone());
-                }
-                outcomes.push(Err(refusal));
-                continue;
-            }
             let stored_with = stored.saturating_add(publish.message.len() as u64);
-            if policy.stored_bytes_max.is_some_and(|max| stored_with > max) {
-                let refusal = no_room();
+            let has_room = policy.stored_bytes_max.is_none_or(|max| stored_with <= max);
+            let checked = match check_end(topic, TopicEnd::from_wire(condition)) {
+                Ok(()) if !has_room => Err(no_room()),
+                checked => checked,
+            };
+            if let Err(refusal) = checked {
                 if publish.group != 0 {
                     refused.insert(publish.group, refusal.clone());
                 }

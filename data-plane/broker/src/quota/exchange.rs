@@ -93,9 +93,8 @@ impl Exchange {
             own.asked.insert(*id, (totals, here));
             let others = heard.values().filter_map(|heard| heard.asked.get(id));
             let elsewhere = others.fold(Asked::default(), |mut sum, asked| {
-                let add = |sum: &mut f64, more: &f64| *sum += more;
                 let rates = sum.rates.iter_mut().zip(&asked.rates);
-                rates.for_each(|(sum, more)| add(sum, more));
+                rates.for_each(|(sum, more)| *sum += more);
                 let open = sum.open.iter_mut().zip(&asked.open);
                 open.for_each(|(sum, more)| *sum = sum.saturating_add(*more));
                 sum
