@@ -32,7 +32,7 @@ pub struct Issuer {
     /// What they are signed with.
     pub keys: KeySet,
     /// What they allow at most, and what one allows that says nothing of it.
-    pub permissions_max: Vec<Grant>,
+    pub permissions_max: Arc<[Grant]>,
     /// Longest time from `iat` to `exp`.
     pub lifetime_ms_max: u64,
 }
@@ -99,6 +99,9 @@ pub struct Token {
     pub minted_with: Option<KeyId>,
     /// What it allows.
     pub permissions: Arc<Permissions>,
+    /// What its issuer could allow when it was verified: with other limits it is another token. Not of one that was
+    /// stored.
+    pub limits: Option<Arc<[Grant]>>,
 }
 
 /// Who has signed a token.
@@ -213,15 +216,20 @@ impl Catalogue {
             minted_with: text("highwater_key", TOKEN_ID_BYTES_MAX)?
                 .map(|key| key.parse().unwrap_or(KeyId::from_bytes([0; 16]))),
             permissions: Arc::new(permissions),
+            limits: issuer.map(|issuer| issuer.permissions_max.clone()),
         })
     }
 
     /// Whether a token that was verified is good now: its signer is still trusted, its key still there, and
     /// nobody has revoked it. Its end is the caller's to look at.
-    pub(super) fn accepts(&self, token: &Token, now_ms: u64) -> bool {
+    pub(crate) fn accepts(&self, token: &Token, now_ms: u64) -> bool {
         let trust = self.trust.get(&token.project);
         let (key_id, digest) = &token.key;
         let has_key = |keys: &KeySet| keys.digest(key_id) == Some(*digest);
+        let has_limits = |issuer: &Issuer| {
+            let limits = token.limits.as_ref();
+            limits.is_none_or(|limits| *limits == issuer.permissions_max)
+        };
         let is_trusted = match token.signer {
             Signer::Service(id) => self.service_keys.get(&id).is_some_and(|key| {
                 let until_ms = key.accepted_until_ms;
@@ -229,7 +237,7 @@ impl Catalogue {
             }),
             Signer::Issuer(id) => trust.is_some_and(|trust| {
                 let mut issuers = trust.issuers.iter();
-                issuers.any(|issuer| issuer.id == id && has_key(&issuer.keys))
+                issuers.any(|issuer| issuer.id == id && has_key(&issuer.keys) && has_limits(issuer))
             }),
         };
         let key_is_there = token.minted_with.is_none_or(|id| {
@@ -248,7 +256,7 @@ impl Issuer {
     /// allows what the issuer may.
     fn permissions_of(&self, said: Option<&[Grant]>, subject: Option<&str>) -> Permissions {
         let max = || compile(&self.permissions_max, subject);
-        match (said, self.permissions_max.as_slice()) {
+        match (said, &*self.permissions_max) {
             (None, _) => max(),
             (Some(said), []) => compile(said, subject),
             (Some(said), _) => compile(said, subject).within(max()),

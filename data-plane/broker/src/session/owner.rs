@@ -97,6 +97,7 @@ fn read(project: ProjectId, stored: &Stored) -> Option<Token> {
             id => Some(id.parse().ok()?),
         },
         permissions: permissions.into(),
+        limits: None,
     })
 }
 

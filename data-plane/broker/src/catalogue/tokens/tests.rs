@@ -233,7 +233,10 @@ fn a_token_allows_no_more_than_its_issuer_may() {
         ..issuer(world.ours, 2)
     };
     let id = world.issuers[0];
+    let without_limits = world.opens(&world.foreign(2, |_| {})).unwrap();
     world.put(id, Resource::Issuer(limited));
+    let now = world.catalogue.recheck(&without_limits, NOW_MS);
+    assert!(now.is_err(), "it was verified for more than may be now");
     let all = vec![grant("publish", "#"), grant("manage", "#")];
     let principal = world
         .opens(&world.foreign(2, |claims| claims.permissions = all))
