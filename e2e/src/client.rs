@@ -20,6 +20,8 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 
+use crate::condition::within_deadline;
+
 /// How long one attempt may take before another is made.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -327,6 +329,20 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    /// Waits until the server ends it, and says why it did.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn end(mut self) -> Code {
+        loop {
+            let next = within_deadline("the subscription is closed", self.next()).await;
+            if let Err(error) = next {
+                let status = error.downcast_ref::<Status>();
+                return status.map_or(Code::Ok, Status::code);
+            }
+        }
+    }
+
     /// The next response.
     ///
     /// # Errors

@@ -3,9 +3,7 @@
 
 use highwater_e2e::{
     Cluster,
-    client::Subscription,
     cluster::{PEER_LOSS_WARNINGS, Setup},
-    condition::within_deadline,
     eventually,
 };
 use highwater_proto::control::{self, document::Resource};
@@ -76,17 +74,6 @@ async fn keys_policies_and_quotas_are_in_force_after_a_restart() {
     );
 }
 
-/// Waits until a subscription is ended by the server, and says why it was.
-async fn end_of(mut live: Subscription) -> Code {
-    loop {
-        let next = within_deadline("the subscription is closed", live.next()).await;
-        if let Err(error) = next {
-            let status = error.downcast_ref::<tonic::Status>();
-            return status.map_or(Code::Ok, tonic::Status::code);
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_cut_off_lets_nobody_in_until_it_is_back() {
     let mut cluster = Cluster::start_with(Setup {
@@ -98,7 +85,7 @@ async fn a_node_that_is_cut_off_lets_nobody_in_until_it_is_back() {
     let alone = cluster.client(2);
     let live = alone.subscribe(&["a"], "latest").await.unwrap();
     cluster.kill_together(&[0, 1]).await;
-    assert_eq!(end_of(live).await, Code::Unavailable);
+    assert_eq!(live.end().await, Code::Unavailable);
     let refused = alone.read("a", "earliest", 1).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "{refused}");
     let request = cluster.http().get(cluster.url(2, "/v1/topics"));

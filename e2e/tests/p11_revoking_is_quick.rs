@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use highwater_e2e::{
     Cluster, Door, Live,
-    client::Subscription,
     condition::{eventually, within_deadline},
     events::Events,
     refusal::Refusal,
@@ -15,17 +14,6 @@ use tonic::Code;
 
 /// What is promised is a second; a machine that does much else at the same time may be late.
 const LATEST: Duration = Duration::from_secs(10);
-
-/// Waits until a subscription is ended by the server, and says why it was.
-async fn end_of(mut live: Subscription) -> Code {
-    loop {
-        let next = within_deadline("the subscription is closed", live.next()).await;
-        if let Err(error) = next {
-            let status = error.downcast_ref::<tonic::Status>();
-            return status.map_or(Code::Ok, tonic::Status::code);
-        }
-    }
-}
 
 /// The code in the last event of a stream, which ends with it.
 async fn end_of_events(mut events: Events) -> String {
@@ -68,7 +56,7 @@ async fn a_revoked_key_is_refused_and_its_subscriptions_are_closed_on_every_node
     let start = Instant::now();
     cluster.revoke_key(1).await;
     for (node, live) in open.into_iter().enumerate() {
-        assert_eq!(end_of(live).await, Code::Unauthenticated);
+        assert_eq!(live.end().await, Code::Unauthenticated);
         let took = start.elapsed();
         eprintln!("node {node} closed it after {took:?}");
         assert!(took < LATEST, "node {node} took {took:?}");
@@ -141,7 +129,7 @@ async fn is_suspended(cluster: &Cluster, suspend: impl AsyncFn(control::State)) 
     }
     suspend(control::State::Suspended).await;
     for (node, live) in open.into_iter().enumerate() {
-        assert_eq!(end_of(live).await, Code::PermissionDenied);
+        assert_eq!(live.end().await, Code::PermissionDenied);
         let refused = cluster.client_of(node, 1).publish("a", "p#1").await;
         assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
     }

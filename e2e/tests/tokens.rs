@@ -5,7 +5,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use highwater_credentials::token::{Grant, ServiceClaims, SigningKey};
 use highwater_e2e::{
     Client, Cluster,
-    client::Subscription,
     condition::{eventually, within_deadline},
     mqtt::{Mqtt, connect},
     socket::Socket,
@@ -67,16 +66,6 @@ async fn trusting() -> Cluster {
         .await;
     }
     cluster
-}
-
-async fn end_of(mut live: Subscription) -> Code {
-    loop {
-        let next = within_deadline("the subscription is closed", live.next()).await;
-        if let Err(error) = next {
-            let status = error.downcast_ref::<tonic::Status>();
-            return status.map_or(Code::Ok, tonic::Status::code);
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -181,7 +170,7 @@ async fn a_revoked_subject_is_closed_on_every_node_and_others_go_on() {
         })
         .await;
     for live in open {
-        assert_eq!(end_of(live).await, Code::Unauthenticated);
+        assert_eq!(live.end().await, Code::Unauthenticated);
     }
     let refused = Client::new(cluster.address(2), &alice)
         .publish("users/alice/a", "x")
