@@ -26,7 +26,7 @@ use crate::{
     openapi,
     replica::Replica,
     serve::{Port, Tls},
-    sweeper,
+    signing_keys, sweeper,
     tasks::{OnStop, Tasks},
     write::{Memory, Writer},
 };
@@ -196,6 +196,7 @@ fn router(api: Arc<Api>, health: Arc<Health>, metrics: &Arc<Metrics>) -> Router 
     let (routes, _) = openapi::routes();
     routes
         .merge(openapi::pages())
+        .merge(signing_keys::public())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(api)

@@ -11,8 +11,11 @@ mod request;
 
 pub use around::{Meta, around, no_such_method, no_such_path};
 pub use listing::{Listing, Order, Page, Parameters, Positions, Reading, seal};
-pub use path::{InPath, IssuerPath, KeyPath, MemberPath, ProjectPath, TenantPath};
+pub use path::{
+    InPath, IssuerPath, KeyPath, MemberPath, ProjectPath, RevocationPath, SigningKeyPath,
+    TenantPath,
+};
 pub use precondition::{IfMatch, Precondition};
 pub use problem::{Problem, ReadRefusals, WriteRefusals, refusals};
 pub use rate::Rates;
-pub use request::{Asked, Repeatable, Submitted};
+pub use request::{Asked, Presented, Repeatable, Submitted};

@@ -43,13 +43,16 @@ mod projects;
 mod quotas;
 mod refusal;
 mod replica;
+mod revocations;
 mod serve;
 mod shapes;
+mod signing_keys;
 mod sweeper;
 mod tasks;
 pub mod telemetry;
 mod tenants;
 mod tls;
+mod tokens;
 mod topics;
 mod write;
 

@@ -26,7 +26,7 @@ use crate::{
     api::Api,
     api_keys, audit, cluster,
     http::{Problem, refusals},
-    issuers, members, projects, quotas, tenants, topics,
+    issuers, members, projects, quotas, revocations, signing_keys, tenants, tokens, topics,
 };
 
 /// Where the description is.
@@ -54,6 +54,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
         (name = "quotas", description = "What may be used"),
         (name = "api-keys", description = "Long-lived credentials of projects"),
         (name = "issuers", description = "Who else signs tokens for projects"),
+        (name = "tokens", description = "Short-lived credentials, what signs them, and which are good no more"),
         (name = "audit", description = "Who changed what"),
         (name = "cluster", description = "Nodes and shards, for operators"),
     ),
@@ -75,6 +76,11 @@ impl Modify for Bearer {
             .build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("An API key of a project, to mint tokens with"))
+            .build();
+        components.add_security_scheme("api_key", SecurityScheme::Http(scheme));
         let needs = SecurityRequirement::new("bearer", Vec::<String>::new());
         document.security = Some(vec![needs]);
     }
@@ -101,6 +107,9 @@ pub fn routes() -> (Router<Arc<Api>>, Document) {
         quotas::routes(),
         api_keys::routes(),
         issuers::routes(),
+        tokens::routes(),
+        revocations::routes(),
+        signing_keys::routes(),
         audit::routes(),
         cluster::routes(),
     ];

@@ -7,7 +7,9 @@ mod permission;
 mod state;
 mod time;
 
-pub use id::{Id, IssuerRef, KeyRef, MemberRef, ProjectRef, TenantRef};
+pub use id::{
+    Id, IssuerRef, KeyRef, MemberRef, ProjectRef, RevocationRef, SigningKeyRef, TenantRef, TokenRef,
+};
 pub use name::{Labels, check_labels, check_name, check_origins};
 pub use patch::Patch;
 pub use permission::{Permission, check_permissions, permissions_of, permissions_to};

@@ -1,4 +1,5 @@
-//! Removes what is over: answers and revocations that need no longer be known, and ephemeral projects.
+//! Removes what is over: answers, revocations and signing keys that need no longer be known, and ephemeral projects.
+//! Gives the signing key its successor in time.
 //!
 //! Every control plane sweeps. Which of them finds something does not matter: a second one finds it done.
 
@@ -24,7 +25,7 @@ use crate::{
     api::Api,
     catalogue::{Catalogue, Kept},
     http::IfMatch,
-    projects,
+    projects, signing_keys,
     write::{Answer, Change, Now},
 };
 
@@ -39,6 +40,9 @@ pub async fn sweep_for_ever(api: Arc<Api>) -> Result<(), Infallible> {
     loop {
         sleep(EVERY).await;
         while sweep(&api).await > 0 {}
+        if let Err(refusal) = signing_keys::tend(&api).await {
+            warn!(%refusal, "the signing key has no successor");
+        }
     }
 }
 
@@ -66,8 +70,12 @@ fn forgotten(catalogue: &Catalogue, ms: u64) -> impl Iterator<Item = String> {
     let requests = requests.filter(move |(_, request)| request.value.forgotten_at_ms <= ms);
     let revocations = catalogue.revocations.iter();
     let revocations = revocations.filter(move |(_, token)| token.value.forgotten_at_ms <= ms);
+    let keys = catalogue.signing_keys.iter();
+    let keys = keys.filter(move |(_, key)| signing_keys::is_over(&key.value, ms));
     let requests = requests.map(|(id, _)| id.to_string());
-    requests.chain(revocations.map(|(id, _)| id.to_string()))
+    requests
+        .chain(revocations.map(|(id, _)| id.to_string()))
+        .chain(keys.map(|(id, _)| id.to_string()))
 }
 
 /// Projects whose time is over.

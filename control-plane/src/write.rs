@@ -162,7 +162,7 @@ impl Writer {
                 .replica
                 .read(|catalogue| (catalogue.version(), decide(catalogue)));
             let mut change = change?;
-            if change.documents.is_empty() {
+            if change.is_nothing() {
                 return Ok(change.answer);
             }
             change.answer.version_is(version + 1);
@@ -237,9 +237,10 @@ impl Writer {
     }
 }
 
-/// What the documents of a commit say together: all of them were written, or none.
+/// What the documents of a commit say together: all of them were written, or none. One without any may say twice
+/// what it has to say.
 fn settle(found: &[Beside]) -> Option<Settled> {
-    if found.contains(&Beside::Unwritten) {
+    if found.is_empty() || found.contains(&Beside::Unwritten) {
         return Some(Settled::Moved);
     }
     found.contains(&Beside::Same).then_some(Settled::Committed)

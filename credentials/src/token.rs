@@ -7,10 +7,13 @@
 
 mod mint;
 
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use highwater_proto::limits::{CREDENTIAL_BYTES_MAX, TOKEN_CLAIMS_MAX};
+use highwater_proto::{
+    limits::{CREDENTIAL_BYTES_MAX, TOKEN_CLAIMS_MAX, TOKEN_LEEWAY_MS},
+    names::TopicFilter,
+};
 use jsonwebtoken::{Algorithm, crypto};
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -27,9 +30,6 @@ pub const SERVICE_ISSUER: &str = "highwater";
 
 /// What begins every token: a JSON object in base64url.
 pub const TOKEN_PREFIX: &str = "ey";
-
-/// By how much another clock may be ahead, in milliseconds.
-const LEEWAY_MS: u64 = 30_000;
 
 /// What a token has to say.
 #[derive(Debug, Clone, Copy)]
@@ -98,6 +98,28 @@ pub struct Grant {
     pub topics: String,
 }
 
+/// What stands for the token's subject in a filter.
+const SUBJECT: &str = "${sub}";
+
+impl Grant {
+    /// The filter for a token of this subject. In a filter a subject is a level, or a part of one, and nothing that
+    /// could match more; there is no filter for one that cannot be.
+    pub fn filter(&self, subject: Option<&str>) -> Option<TopicFilter> {
+        let topics = match (self.topics.contains(SUBJECT), subject) {
+            (false, _) => Cow::from(&self.topics),
+            (true, Some(subject)) if is_level(subject) => {
+                self.topics.replace(SUBJECT, subject).into()
+            }
+            (true, _) => return None,
+        };
+        TopicFilter::try_from(&*topics).ok()
+    }
+}
+
+fn is_level(subject: &str) -> bool {
+    !subject.is_empty() && !subject.starts_with('$') && !subject.contains(['/', '+', '#', '\0'])
+}
+
 impl Claims {
     fn of(members: Members) -> Result<Claims, TokenError> {
         let ms = |name: &str| match members.0.get(name) {
@@ -124,7 +146,7 @@ impl Claims {
         if self.expires_at_ms <= now_ms {
             return Err(TokenError::Expired);
         }
-        let soon_ms = now_ms.saturating_add(LEEWAY_MS);
+        let soon_ms = now_ms.saturating_add(TOKEN_LEEWAY_MS);
         let begins = [self.issued_at_ms, self.not_before_ms];
         match begins.into_iter().flatten().any(|at| at > soon_ms) {
             true => Err(TokenError::NotYet),

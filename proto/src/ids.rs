@@ -106,6 +106,11 @@ typed_uuid!(
     "rev_"
 );
 typed_uuid!(
+    /// A token that the service has signed: its `jti`.
+    TokenId,
+    "tok_"
+);
+typed_uuid!(
     /// Who may administer a tenant.
     AdministratorId,
     "mbr_"

@@ -347,6 +347,18 @@ pub const JWKS_BYTES_MAX: usize = 32 << 10;
 pub const JWKS_KEYS_MAX: usize = 32;
 /// Longest time for which a token may be good, in milliseconds: a day.
 pub const TOKEN_LIFETIME_MS_MAX: u64 = 24 * 3_600 * 1_000;
+/// How long a token is good when its minter does not say, in milliseconds: fifteen minutes.
+pub const TOKEN_LIFETIME_MS_DEFAULT: u64 = 15 * 60 * 1_000;
+/// By how much the clock of who signs a token may be ahead, in milliseconds.
+pub const TOKEN_LEEWAY_MS: u64 = 30_000;
+/// Revocations of tokens of one project. Those that are about no valid token any more do not count.
+pub const PROJECT_REVOCATIONS_MAX: usize = 10_000;
+/// Longest time from when a signing key is published until it signs, in milliseconds: a day.
+pub const SIGNING_KEY_LEAD_MS_MAX: u64 = 24 * 3_600 * 1_000;
+/// Signing keys at once, those included whose tokens are still good.
+pub const SIGNING_KEYS_MAX: usize = 16;
+/// Key sets of issuers that one control plane fetches at once.
+pub const JWKS_FETCHES_MAX: usize = 8;
 /// Claims of one token.
 pub const TOKEN_CLAIMS_MAX: usize = 64;
 /// Documents that one sweep removes from the catalogue together.

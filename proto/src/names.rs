@@ -130,6 +130,27 @@ impl TopicFilter {
         levels.next().is_none()
     }
 
+    /// Whether every topic that a narrower filter matches is matched by this one.
+    pub fn covers(&self, narrow: &TopicFilter) -> bool {
+        let (wide, narrow) = (self.as_str(), narrow.as_str());
+        // A first-level wildcard never reaches the system's topics, but a literal `$…` does.
+        if wide.starts_with(['+', '#']) && narrow.starts_with('$') {
+            return false;
+        }
+        let mut narrow_levels = narrow.split('/');
+        for level in wide.split('/') {
+            if level == "#" {
+                return true;
+            }
+            match narrow_levels.next() {
+                Some("#") | None => return false,
+                Some(wanted) if level == "+" || level == wanted => {}
+                Some(_) => return false,
+            }
+        }
+        narrow_levels.next().is_none()
+    }
+
     /// The text every matching topic begins with: whatever stands before the first wildcard. For
     /// `a/b/#` this is `a/b`, since that topic matches too.
     pub fn literal_prefix(&self) -> &str {
@@ -183,6 +204,31 @@ mod tests {
 
     fn matches(filter: &str, topic: &str) -> bool {
         TopicFilter::try_from(filter).unwrap().matches(topic)
+    }
+
+    #[test]
+    fn a_filter_covers_another_if_it_matches_all_that_the_other_does() {
+        let filter = |text| TopicFilter::try_from(text).unwrap();
+        for (wide, narrow, expected) in [
+            ("#", "a/#", true),
+            ("#", "$SYS/#", false),
+            ("a/#", "a", true),
+            ("a/#", "a/+/b", true),
+            ("a/#", "+/b", false),
+            ("a/+", "a/b", true),
+            ("a/+", "a/#", false),
+            ("a/+", "a/+", true),
+            ("a/b", "a/+", false),
+            ("+/b", "a/b", true),
+            ("+/b", "a/#", false),
+            ("a/+/#", "a/#", false),
+        ] {
+            assert_eq!(
+                filter(wide).covers(&filter(narrow)),
+                expected,
+                "{wide} {narrow}"
+            );
+        }
     }
 
     #[test]

@@ -12,6 +12,9 @@ use tracing::debug;
 
 use super::{AdminIssuer, Principal};
 use crate::{
+    api::Api,
+    api_keys::Holder,
+    catalogue::Catalogue,
     clock::Clock,
     metrics::Metrics,
     refusal::{Reason, Result},
@@ -64,16 +67,24 @@ impl Authenticator {
         })
     }
 
+    /// Whose API key is in these headers.
+    ///
+    /// # Errors
+    /// [`Reason::Unauthenticated`], with the same words.
+    pub fn holder(&self, headers: &HeaderMap, api: &Api) -> Result<Holder> {
+        let ms = (self.clock)();
+        let holder = bearer(headers).and_then(|text| {
+            let of = |catalogue: &Catalogue| Holder::of(catalogue, &api.hasher, text, ms);
+            api.replica.read(of)
+        });
+        holder.ok_or_else(|| {
+            self.metrics.unauthenticated.inc();
+            Reason::Unauthenticated.into()
+        })
+    }
+
     fn known(&self, headers: &HeaderMap) -> Option<Principal> {
-        let mut values = headers.get_all(AUTHORIZATION).iter();
-        let (Some(value), None) = (values.next(), values.next()) else {
-            return None;
-        };
-        let (scheme, credential) = value.to_str().ok()?.split_once(' ')?;
-        let credential = credential.trim_start_matches(' ');
-        if !scheme.eq_ignore_ascii_case("bearer") || credential.len() > CREDENTIAL_BYTES_MAX {
-            return None;
-        }
+        let credential = bearer(headers)?;
         match credential.starts_with(OPERATOR_PREFIX) {
             true => self.operator(credential),
             false => self.user(credential),
@@ -110,6 +121,18 @@ impl Authenticator {
             subjects,
         })
     }
+}
+
+/// The one credential of a request (RFC 6750, section 2.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    let (scheme, credential) = value.to_str().ok()?.split_once(' ')?;
+    let credential = credential.trim_start_matches(' ');
+    let is_bearer = scheme.eq_ignore_ascii_case("bearer");
+    (is_bearer && credential.len() <= CREDENTIAL_BYTES_MAX).then_some(credential)
 }
 
 /// What can be a member, and stand in a log.

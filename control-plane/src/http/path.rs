@@ -13,7 +13,7 @@ use crate::{
     admin::Caller,
     api::Api,
     refusal::{Reason, Refusal},
-    shapes::{IssuerRef, KeyRef, MemberRef, ProjectRef, TenantRef},
+    shapes::{IssuerRef, KeyRef, MemberRef, ProjectRef, RevocationRef, SigningKeyRef, TenantRef},
 };
 
 /// What the path names.
@@ -81,4 +81,24 @@ pub struct MemberPath {
     pub tenant: TenantRef,
     /// Id of the member.
     pub member: MemberRef,
+}
+
+/// A revocation.
+#[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct RevocationPath {
+    /// Id of the tenant.
+    pub tenant: TenantRef,
+    /// Id of the project.
+    pub project: ProjectRef,
+    /// Id of the revocation.
+    pub revocation: RevocationRef,
+}
+
+/// A signing key.
+#[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct SigningKeyPath {
+    /// Id of the signing key.
+    pub signing_key: SigningKeyRef,
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    body::Bytes,
+    body::{Body, Bytes},
     extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, header::CONTENT_TYPE, request::Parts},
 };
@@ -15,8 +15,9 @@ use utoipa::IntoParams;
 
 use super::Meta;
 use crate::{
-    admin::Caller,
+    admin::{Caller, Principal},
     api::Api,
+    api_keys::Holder,
     refusal::{Reason, Refusal, Result, invalid},
     write::Idempotency,
 };
@@ -34,6 +35,14 @@ pub struct Submitted<T> {
     pub body: T,
     /// Set when it may come again.
     pub key: Option<Idempotency>,
+}
+
+/// A request with a body, from somebody who is known by an API key alone.
+pub struct Presented<T> {
+    /// Who sends it.
+    pub holder: Holder,
+    /// What.
+    pub body: T,
 }
 
 /// `Idempotency-Key`, as it is described.
@@ -58,14 +67,8 @@ impl Caller {
         if let Some(caller) = parts.extensions.get::<Caller>() {
             return Ok(caller.clone());
         }
-        let meta = parts.extensions.get::<Meta>().cloned().unwrap_or_default();
         let principal = api.authenticator.authenticate(&parts.headers)?;
-        let (taken, standing) = api.rates.take(&principal, Instant::now());
-        if let Some(standing) = standing {
-            // Set by nobody else: a request is counted once.
-            let _ = meta.standing.set(standing);
-        }
-        taken?;
+        let meta = count(parts, api, &principal)?;
         let caller = Caller {
             principal,
             from: meta.from.map(|ip| ip.to_string()).unwrap_or_default(),
@@ -74,6 +77,18 @@ impl Caller {
         parts.extensions.insert(caller.clone());
         Ok(caller)
     }
+}
+
+/// Takes a request out of what its sender may send.
+fn count(parts: &Parts, api: &Api, principal: &Principal) -> Result<Meta> {
+    let meta = parts.extensions.get::<Meta>().cloned().unwrap_or_default();
+    let (taken, standing) = api.rates.take(principal, Instant::now());
+    if let Some(standing) = standing {
+        // Set by nobody else: a request is counted once.
+        let _ = meta.standing.set(standing);
+    }
+    taken?;
+    Ok(meta)
 }
 
 fn refuse_query(parts: &Parts) -> Result<()> {
@@ -101,14 +116,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for Submitted<T> {
         let caller = Caller::of(&mut parts, api)?;
         refuse_query(&parts)?;
         let key = idempotency_key(&parts.headers)?;
-        check_content_type(&parts.headers)?;
-        let body = Limited::new(body, CONTROL_BODY_BYTES_MAX).collect().await;
-        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
-            true => Reason::BodyTooLarge
-                .because(format!("a body has at most {CONTROL_BODY_BYTES_MAX} bytes")),
-            false => invalid("the body did not come whole"),
-        })?;
-        let body = body.to_bytes();
+        let body = read(&parts, body).await?;
         let (actor, method) = (&caller.principal.actor, parts.method.as_str());
         let key = key.map(|key| Idempotency::new(actor, &key, method, parts.uri.path(), &body));
         Ok(Submitted {
@@ -117,6 +125,31 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for Submitted<T> {
             key,
         })
     }
+}
+
+impl<T: DeserializeOwned> FromRequest<Arc<Api>> for Presented<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, api: &Arc<Api>) -> Result<Presented<T>> {
+        let (parts, body) = request.into_parts();
+        let holder = api.authenticator.holder(&parts.headers, api)?;
+        count(&parts, api, &holder.principal())?;
+        refuse_query(&parts)?;
+        let body = parse(&read(&parts, body).await?)?;
+        Ok(Presented { holder, body })
+    }
+}
+
+/// The whole of a body.
+async fn read(parts: &Parts, body: Body) -> Result<Bytes> {
+    check_content_type(&parts.headers)?;
+    let body = Limited::new(body, CONTROL_BODY_BYTES_MAX).collect().await;
+    let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+        true => Reason::BodyTooLarge
+            .because(format!("a body has at most {CONTROL_BODY_BYTES_MAX} bytes")),
+        false => invalid("the body did not come whole"),
+    })?;
+    Ok(body.to_bytes())
 }
 
 /// As the parser says what is wrong; of the client's own text it repeats a part at most.

@@ -2,7 +2,9 @@
 
 use std::{borrow::Cow, fmt::Display, str::FromStr};
 
-use highwater_proto::ids::{AdministratorId, IssuerId, KeyId, ProjectId, TenantId};
+use highwater_proto::ids::{
+    AdministratorId, IssuerId, KeyId, ProjectId, RevocationId, SigningKeyId, TenantId, TokenId,
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use utoipa::{
     PartialSchema, ToSchema,
@@ -26,7 +28,16 @@ macro_rules! typed {
     };
 }
 
-typed!(TenantId, ProjectId, KeyId, IssuerId, AdministratorId);
+typed!(
+    TenantId,
+    ProjectId,
+    KeyId,
+    IssuerId,
+    AdministratorId,
+    SigningKeyId,
+    RevocationId,
+    TokenId
+);
 
 /// An id as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +55,12 @@ pub type KeyRef = Id<KeyId>;
 pub type IssuerRef = Id<IssuerId>;
 /// A member's.
 pub type MemberRef = Id<AdministratorId>;
+/// A signing key's.
+pub type SigningKeyRef = Id<SigningKeyId>;
+/// A revocation's.
+pub type RevocationRef = Id<RevocationId>;
+/// A token's.
+pub type TokenRef = Id<TokenId>;
 
 impl<T: TypedId> Serialize for Id<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -101,6 +101,11 @@ impl Change {
         }
     }
 
+    /// Whether there is nothing to commit.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.documents.is_empty() && self.audit.is_empty()
+    }
+
     /// One document, new at `now`, or as it is `since` that time.
     pub fn write(
         now: &Now<'_>,

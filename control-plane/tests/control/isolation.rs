@@ -2,13 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use highwater_proto::ids::{AdministratorId, IssuerId, KeyId, ProjectId, TenantId};
+use highwater_proto::ids::{
+    AdministratorId, IssuerId, KeyId, ProjectId, RevocationId, SigningKeyId, TenantId,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::stage::{As, Reply, Served, Stage};
 
 const ROLES: [&str; 5] = ["nobody", "viewer", "editor", "owner", "operator"];
+
+/// What is for holders of API keys, and for no administrator.
+const BY_KEY: &str = "POST /v1/tokens";
 
 struct Row {
     method: &'static str,
@@ -27,16 +32,31 @@ fn row(method: &'static str, path: &'static str, least: &'static str, body: Valu
     }
 }
 
-/// Every operation. What deletes comes last.
+/// Every operation but [`BY_KEY`]. What deletes comes last.
 fn rows() -> Vec<Row> {
     let key = json!({"name": "more", "permissions": [{"operations": ["publish"], "topics": "#"}]});
     let issuer = json!({"name": "more", "issuer": "https://more", "audiences": ["a"], "jwks_url": "https://more/jwks"});
+    let token = json!({"permissions": [{"operations": ["publish"], "topics": "#"}]});
     let n = Value::Null;
     vec![
         row("GET", "/v1/cluster", "operator", n.clone()),
         row("GET", "/v1/nodes", "operator", n.clone()),
         row("GET", "/v1/shards", "operator", n.clone()),
         row("GET", "/v1/audit", "operator", n.clone()),
+        row("GET", "/v1/signing-keys", "operator", n.clone()),
+        row("POST", "/v1/signing-keys", "operator", json!({})),
+        row(
+            "GET",
+            "/v1/signing-keys/{signing_key}",
+            "operator",
+            n.clone(),
+        ),
+        row(
+            "DELETE",
+            "/v1/signing-keys/{signing_key}",
+            "operator",
+            n.clone(),
+        ),
         row("GET", "/v1/tenants", "nobody", n.clone()),
         row("POST", "/v1/tenants", "operator", json!({"name": "matrix"})),
         row("GET", "/v1/tenants/{tenant}", "viewer", n.clone()),
@@ -171,6 +191,36 @@ fn rows() -> Vec<Row> {
             json!({"audiences": ["b"]}),
         ),
         row(
+            "POST",
+            "/v1/tenants/{tenant}/projects/{project}/tokens",
+            "editor",
+            token,
+        ),
+        row(
+            "GET",
+            "/v1/tenants/{tenant}/projects/{project}/revocations",
+            "viewer",
+            n.clone(),
+        ),
+        row(
+            "POST",
+            "/v1/tenants/{tenant}/projects/{project}/revocations",
+            "editor",
+            json!({"all": true}),
+        ),
+        row(
+            "GET",
+            "/v1/tenants/{tenant}/projects/{project}/revocations/{revocation}",
+            "viewer",
+            n.clone(),
+        ),
+        row(
+            "DELETE",
+            "/v1/tenants/{tenant}/projects/{project}/revocations/{revocation}",
+            "editor",
+            n.clone(),
+        ),
+        row(
             "DELETE",
             "/v1/tenants/{tenant}/projects/{project}/issuers/{issuer}",
             "editor",
@@ -200,7 +250,7 @@ fn rows() -> Vec<Row> {
 
 /// The ids of what is in a tenant.
 #[derive(Clone)]
-struct Ids([(&'static str, String); 5]);
+struct Ids([(&'static str, String); 7]);
 
 impl Ids {
     /// Of what does not exist.
@@ -211,6 +261,8 @@ impl Ids {
             ("{key}", KeyId::generate().to_string()),
             ("{issuer}", IssuerId::generate().to_string()),
             ("{member}", AdministratorId::generate().to_string()),
+            ("{revocation}", RevocationId::generate().to_string()),
+            ("{signing_key}", SigningKeyId::generate().to_string()),
         ])
     }
 
@@ -230,6 +282,9 @@ impl Ids {
             .post(&format!("{project}/issuers"), body)
             .await
             .created();
+        let revocations = format!("{project}/revocations");
+        let revocation = operator.post(&revocations, json!({"subject": "x"})).await;
+        let signing_key = operator.post("/v1/signing-keys", json!({})).await;
         let last = |path: String| path.rsplit('/').next().unwrap().to_owned();
         Ids([
             ("{tenant}", last(tenant)),
@@ -237,6 +292,8 @@ impl Ids {
             ("{key}", last(key)),
             ("{issuer}", last(issuer)),
             ("{member}", last(member)),
+            ("{revocation}", last(revocation.created())),
+            ("{signing_key}", last(signing_key.created())),
         ])
     }
 
@@ -288,6 +345,7 @@ async fn the_matrix_has_every_operation() {
             operations.insert(format!("{} {path}", method.to_uppercase()));
         }
     }
+    assert!(operations.remove(BY_KEY));
     let rows = rows();
     let in_matrix: BTreeSet<String> = rows
         .iter()

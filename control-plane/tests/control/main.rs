@@ -13,3 +13,4 @@ mod resources;
 mod service;
 mod stage;
 mod sweeping;
+mod tokens;

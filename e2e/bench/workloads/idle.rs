@@ -19,6 +19,9 @@ use crate::{Scale, contender::highwater, row::Row};
 
 pub const NAME: &str = "idle";
 
+/// Time until what was written is in a checkpoint, at the latest, and some more.
+const CHECKPOINTED: Duration = Duration::from_secs(35);
+
 /// Makes topics, evenly over all projects, with one record each.
 pub async fn make_topics(cluster: &Cluster, projects: usize, topics: usize) -> Result<()> {
     let each = topics / projects;
@@ -56,6 +59,10 @@ pub async fn run(scale: Scale) -> Result<Vec<Row>> {
     let growth = after.resident_bytes.saturating_sub(before.resident_bytes) as f64;
     let per_topic = growth / (topics - projects) as f64 / nodes;
 
+    if !scale.is_quick {
+        // Writing a checkpoint of what was made is not idling.
+        tokio::time::sleep(CHECKPOINTED).await;
+    }
     let pause = Duration::from_secs_f64(2.0 * scale.seconds);
     let start = Usage::of(&cluster.pids())?;
     tokio::time::sleep(pause).await;

@@ -361,8 +361,9 @@ pub fn commit(project: &Project, request: CommitRequest) -> Result<Vec<Publish>>
         mut documents,
         audit,
     } = request;
-    if documents.is_empty() || documents.len() + audit.len() > COMMIT_DOCUMENTS_MAX {
-        let message = format!("a commit has from 1 to {COMMIT_DOCUMENTS_MAX} documents");
+    if !(1..=COMMIT_DOCUMENTS_MAX).contains(&(documents.len() + audit.len())) {
+        let message =
+            format!("a commit has from 1 to {COMMIT_DOCUMENTS_MAX} documents and entries");
         return Err(invalid(message));
     }
     let mut ids = HashSet::new();
@@ -409,10 +410,13 @@ pub fn commit(project: &Project, request: CommitRequest) -> Result<Vec<Publish>>
     for publish in publishes.iter_mut().skip(1) {
         publish.with_previous = true;
     }
-    publishes[0].if_end = Some(TopicEnd {
-        topic: None,
-        next_offset: if_version,
-    });
+    // What is only said in an audit log changes nothing that anybody could decide with.
+    if count > 0 {
+        publishes[0].if_end = Some(TopicEnd {
+            topic: None,
+            next_offset: if_version,
+        });
+    }
     Ok(publishes)
 }
 

@@ -13,7 +13,6 @@ use highwater_credentials::{
 use highwater_proto::{
     ids::{IssuerId, KeyId, ProjectId, RevocationId, SigningKeyId},
     limits::{PERMISSIONS_MAX, TOKEN_ID_BYTES_MAX, TOKEN_LIFETIME_MS_MAX, TOKEN_SUBJECT_BYTES_MAX},
-    names::TopicFilter,
 };
 
 use super::{Catalogue, Operation, Permissions};
@@ -273,29 +272,14 @@ fn grants(claims: &Claims) -> Option<Option<Vec<Grant>>> {
     (grants.len() <= PERMISSIONS_MAX).then_some(Some(grants))
 }
 
-/// What stands for the token's subject in a filter.
-const SUBJECT: &str = "${sub}";
-
 /// Grants as they are said. One that cannot be understood allows nothing.
 fn compile(grants: &[Grant], subject: Option<&str>) -> Permissions {
     let grant = |grant: &Grant| {
         let operations = grant.operations.iter();
         let operations: Option<Vec<_>> = operations.map(|o| Operation::from_name(o)).collect();
-        let filter = match (grant.topics.contains(SUBJECT), subject) {
-            (false, _) => TopicFilter::try_from(grant.topics.as_str()),
-            // In a filter a subject is a level, or a part of one, and nothing that could match more.
-            (true, Some(subject)) if is_level(subject) => {
-                TopicFilter::try_from(grant.topics.replace(SUBJECT, subject).as_str())
-            }
-            (true, _) => return None,
-        };
-        Some((operations?, filter.ok()?))
+        Some((operations?, grant.filter(subject)?))
     };
     Permissions::new(grants.iter().filter_map(grant))
-}
-
-fn is_level(subject: &str) -> bool {
-    !subject.is_empty() && !subject.starts_with('$') && !subject.contains(['/', '+', '#', '\0'])
 }
 
 #[cfg(test)]

@@ -132,7 +132,7 @@ impl Catalogue for Service {
 
 async fn commit(door: &Door, request: CommitRequest) -> Result<CommitResponse> {
     let broker = &door.broker;
-    let count = request.documents.len();
+    let (count, seen) = (request.documents.len(), request.if_version);
     let publishes = documents::commit(broker.meta_project(), request)?;
     let outcome = broker.meta().append(publishes);
     let outcome = tokio::time::timeout(door.options.publish_timeout, outcome).await;
@@ -141,8 +141,10 @@ async fn commit(door: &Door, request: CommitRequest) -> Result<CommitResponse> {
         Refusal::new(ErrorCode::Unavailable, message)
     };
     let published = outcome.map_err(late)??;
-    let last = count.checked_sub(1).and_then(|last| published.get(last));
-    let version = last.ok_or_else(interrupted)?.offset + 1;
+    let version = match count.checked_sub(1) {
+        None => seen,
+        Some(last) => published.get(last).ok_or_else(interrupted)?.offset + 1,
+    };
     Ok(CommitResponse { version })
 }
 
