@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     admin::{KeySource, OperatorIf},
+    fetch::Reach,
     tls::TlsFiles,
 };
 
@@ -38,8 +39,19 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// Who may administer.
     pub admin: Admin,
+    /// How the keys of projects' issuers are fetched.
+    pub issuers: Issuers,
     /// What is logged, and how.
     pub log: Log,
+}
+
+/// How the keys of projects' issuers are fetched.
+#[derive(Debug, Clone)]
+pub struct Issuers {
+    /// From where they may be fetched.
+    pub reach: Reach,
+    /// Authorities of their certificates, beside the system's.
+    pub authorities: Option<PathBuf>,
 }
 
 /// Who may administer.

@@ -19,8 +19,10 @@ use crate::{
     certificates::Certificates,
     clock::{self, Clock},
     config::Config,
+    fetch::Fetcher,
     health::Health,
     http::{Rates, around, no_such_method, no_such_path},
+    issuers,
     metrics::Metrics,
     nodes::Nodes,
     openapi,
@@ -64,7 +66,9 @@ impl ControlPlane {
         let metrics = Arc::new(Metrics::default());
         let nodes = Arc::new(nodes(&config)?);
         let replica = Arc::new(Replica::new(metrics.clone()));
-        let issuer = issuer(&config);
+        let issuer = issuer(&config)?;
+        let fetcher = Fetcher::new(config.issuers.reach, config.issuers.authorities.as_deref());
+        let fetcher = fetcher.context("issuers.tls_ca")?;
         let api = api(&config, &nodes, &replica, &issuer, &clock, &metrics);
 
         tasks.spawn("replica", OnStop::Drop, replica.clone().follow(nodes));
@@ -72,6 +76,11 @@ impl ControlPlane {
             "sweeper",
             OnStop::Drop,
             sweeper::sweep_for_ever(api.clone()),
+        );
+        tasks.spawn(
+            "issuers' keys",
+            OnStop::Drop,
+            issuers::fetch_for_ever(api.clone(), fetcher),
         );
         if let Some(issuer) = issuer.clone() {
             tasks.spawn("issuer's keys", OnStop::Drop, issuer.keep_reading());
@@ -149,10 +158,12 @@ fn nodes(config: &Config) -> anyhow::Result<Nodes> {
     )
 }
 
-fn issuer(config: &Config) -> Option<Arc<AdminIssuer>> {
-    let issuer = config.admin.issuer.clone()?;
-    let issuer = AdminIssuer::new(issuer.issuer, issuer.audiences, issuer.keys);
-    Some(Arc::new(issuer))
+fn issuer(config: &Config) -> anyhow::Result<Option<Arc<AdminIssuer>>> {
+    let Some(issuer) = config.admin.issuer.clone() else {
+        return Ok(None);
+    };
+    let issuer = AdminIssuer::new(issuer.issuer, issuer.audiences, issuer.keys)?;
+    Ok(Some(Arc::new(issuer)))
 }
 
 fn api(

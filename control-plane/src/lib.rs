@@ -32,6 +32,7 @@ pub mod config;
 mod control_plane;
 #[cfg(test)]
 mod desk;
+mod fetch;
 mod health;
 mod http;
 mod issuers;

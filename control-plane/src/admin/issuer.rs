@@ -5,7 +5,6 @@ use std::{convert::Infallible, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use highwater_credentials::{Claims, Expected, KeySet, TokenError, token};
-use highwater_proto::limits::JWKS_BYTES_MAX;
 use parking_lot::RwLock;
 use tokio::{
     sync::Notify,
@@ -13,12 +12,12 @@ use tokio::{
 };
 use tracing::{info, warn};
 
+use crate::fetch::{Fetcher, Reach};
+
 /// How often keys are read again.
 const REFRESH: Duration = Duration::from_secs(300);
 /// Shortest time between two readings, whatever tokens come.
 const REFRESH_PAUSE: Duration = Duration::from_secs(10);
-/// Time for the answer of an address.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where keys are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +33,7 @@ pub struct AdminIssuer {
     issuer: String,
     audiences: Vec<String>,
     source: KeySource,
+    fetcher: Fetcher,
     keys: RwLock<Option<Arc<KeySet>>>,
     /// A token has named a key that is not known.
     missing: Notify,
@@ -41,14 +41,22 @@ pub struct AdminIssuer {
 
 impl AdminIssuer {
     /// An issuer whose keys have not been read.
-    pub fn new(issuer: String, audiences: Vec<String>, source: KeySource) -> AdminIssuer {
-        AdminIssuer {
+    ///
+    /// # Errors
+    /// When nothing could be fetched at all.
+    pub fn new(
+        issuer: String,
+        audiences: Vec<String>,
+        source: KeySource,
+    ) -> anyhow::Result<AdminIssuer> {
+        Ok(AdminIssuer {
             issuer,
             audiences,
             source,
+            fetcher: Fetcher::new(Reach::Anything, None)?,
             keys: RwLock::new(None),
             missing: Notify::new(),
-        }
+        })
     }
 
     /// Checks a token.
@@ -82,7 +90,7 @@ impl AdminIssuer {
         let text = match &self.source {
             KeySource::File(path) => fs::read_to_string(path)
                 .with_context(|| format!("cannot read {}", path.display()))?,
-            KeySource::Url(url) => fetch(url).await?,
+            KeySource::Url(url) => self.fetcher.fetch(url).await?,
         };
         *self.keys.write() = Some(Arc::new(KeySet::read(&text)?));
         Ok(())
@@ -103,20 +111,4 @@ impl AdminIssuer {
             let _ = timeout(REFRESH, self.missing.notified()).await;
         }
     }
-}
-
-/// What is at an address: no redirections, no proxy, and no more than a key set may have.
-async fn fetch(url: &str) -> anyhow::Result<String> {
-    let client = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .timeout(FETCH_TIMEOUT)
-        .build()?;
-    let mut response = client.get(url).send().await?.error_for_status()?;
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        body.extend_from_slice(&chunk);
-        anyhow::ensure!(body.len() <= JWKS_BYTES_MAX, "the key set is too large");
-    }
-    Ok(String::from_utf8(body)?)
 }

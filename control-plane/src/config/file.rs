@@ -9,9 +9,10 @@ use axum::http::Uri;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::{Admin, Config, Issuer, Log, LogFormat, SECRET_BYTES_MIN, read_text};
+use super::{Admin, Config, Issuer, Issuers, Log, LogFormat, SECRET_BYTES_MIN, read_text};
 use crate::{
     admin::{KeySource, OperatorIf},
+    fetch::Reach,
     telemetry,
     tls::TlsFiles,
 };
@@ -33,7 +34,16 @@ pub(super) struct File {
     #[serde(default)]
     admin: AdminFile,
     #[serde(default)]
+    issuers: IssuersFile,
+    #[serde(default)]
     log: LogFile,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct IssuersFile {
+    private_addresses: bool,
+    tls_ca: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -114,6 +124,13 @@ impl File {
             cluster_secret: SecretString::from(secret),
             shutdown_timeout: Duration::from_millis(self.shutdown_timeout_ms),
             admin: self.admin.check(folder)?,
+            issuers: Issuers {
+                reach: match self.issuers.private_addresses {
+                    true => Reach::Anything,
+                    false => Reach::Public,
+                },
+                authorities: self.issuers.tls_ca.map(|path| folder.join(path)),
+            },
             log: check_log(self.log)?,
         })
     }

@@ -18,6 +18,7 @@ pub struct Key {
 enum Kind {
     Text,
     Integer,
+    Flag,
     /// With commas between them.
     Texts,
 }
@@ -62,6 +63,8 @@ pub const KEYS: &[Key] = &[
     optional("admin.operators", Texts, "[\"ann\"]", "Subjects (`sub`) that are operators of the platform."),
     optional("admin.operator_claim", Text, "\"groups=platform\"", "A claim that operators have, or have among others."),
     key("admin.requests_per_second", Integer, "100", "How many requests each caller may send, a second; five times as many at once. Operators have no such limit; 0 is none at all."),
+    key("issuers.private_addresses", Flag, "false", "Whether the keys of projects' issuers may be fetched from addresses that are not on the public internet. A tenant chooses the address."),
+    optional("issuers.tls_ca", Text, "\"issuers-ca.pem\"", "Authorities of issuers' certificates (PEM), beside the system's."),
     key("log.level", Text, "\"info\"", "What is logged: error, warn, info, debug, or a `tracing` filter for libraries too."),
     key("log.format", Text, "\"json\"", "json, or text for people. Logs go to stderr and hold no bodies and no secrets."),
 ];
@@ -78,6 +81,7 @@ impl Key {
     fn parse(&self, text: &str) -> Option<Value> {
         match self.kind {
             Text => Some(Value::String(text.to_owned())),
+            Flag => text.parse().ok().map(Value::Boolean),
             Integer => text.parse().ok().map(Value::Integer),
             Texts => {
                 let parts = text

@@ -57,7 +57,8 @@ async fn list(
 
 /// Let somebody else sign tokens for a project
 ///
-/// One with a `jwks_url` opens nothing until its keys have been fetched from there.
+/// One with a `jwks_url` opens nothing until its keys have been fetched from there, which is begun at once and done
+/// again every five minutes. No redirections are followed.
 #[utoipa::path(post, operation_id = "create_issuer", path = "/v1/tenants/{tenant}/projects/{project}/issuers", tag = "issuers", request_body = IssuerSettings,
     params(ProjectPath, Repeatable),
     responses((status = 201, description = "It was created", body = Issuer), WriteRefusals))]

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::shape::{Issuer, IssuerPatch, IssuerSettings};
 use crate::{
-    catalogue::Stored,
+    catalogue::{Kept as _, Stored},
     http::IfMatch,
     projects,
     refusal::{Reason, Result},
@@ -98,6 +98,31 @@ pub fn patch(now: &Now<'_>, at: At, if_match: &IfMatch, patch: &IssuerPatch) -> 
         &id,
         (Some(json!(was)), Some(json!(is))),
     ))
+}
+
+/// It has other keys at its address. Nothing, if it has another address since.
+pub fn fetched(now: &Now<'_>, id: IssuerId, url: &str, keys: &str) -> Result<Change> {
+    let unchanged = || Ok(Change::none(Answer::gone()));
+    let Some(stored) = now.catalogue.issuers.get(id) else {
+        return unchanged();
+    };
+    let project = stored.value.parent();
+    let tenant = project.and_then(|id| now.catalogue.projects.get(id)?.value.parent());
+    let (Some(project), Some(tenant)) = (project, tenant) else {
+        return unchanged();
+    };
+    if stored.value.jwks_url != url || stored.value.jwks == keys {
+        return unchanged();
+    }
+    let mut issuer = stored.value.clone();
+    issuer.jwks = keys.to_owned();
+    issuer.jwks_fetched_at_ms = now.ms;
+    let was = Issuer::of(id, project, stored);
+    let is = Issuer::of(id, project, &now.changed(stored, issuer.clone()));
+    let shown = (Some(json!(was)), Some(json!(is)));
+    let since = Some(stored.created_at_ms);
+    let change = Change::write(now, &id, since, Resource::Issuer(issuer), Answer::gone());
+    Ok(change.audited(now, Some(tenant), "issuer.fetch_keys", &id, shown))
 }
 
 /// It is gone at once, and its tokens are good no more.

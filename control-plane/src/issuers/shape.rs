@@ -30,7 +30,7 @@ pub struct Issuer {
     /// What it is and does.
     #[serde(flatten)]
     pub settings: IssuerSettings,
-    /// When its keys were last fetched from their address.
+    /// When the keys that it has now were fetched from their address; missing as long as none were.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks_fetched_at: Option<Timestamp>,
     /// When it was created.

@@ -6,6 +6,7 @@ mod fake;
 mod fuzzing;
 mod idempotency;
 mod isolation;
+mod issuers;
 mod lists;
 mod openapi;
 mod paths;

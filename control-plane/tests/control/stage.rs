@@ -122,7 +122,12 @@ impl Stage {
 
     /// Another control plane, which serves.
     pub async fn serve_without_keys(&self) -> Served {
-        let control = self.start("").await;
+        self.serve_with("").await
+    }
+
+    /// Another control plane, which serves, with more settings.
+    pub async fn serve_with(&self, more: &str) -> Served {
+        let control = self.start(more).await;
         let address = format!("http://{}", control.address());
         let stop = CancellationToken::new();
         tokio::spawn(control.run_until(stop.clone()));
