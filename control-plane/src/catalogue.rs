@@ -42,6 +42,8 @@ pub struct Catalogue {
     pub requests: Collection<Request>,
     /// The tenants that each subject may administer.
     memberships: BTreeMap<String, BTreeSet<TenantId>>,
+    /// Projects that each tenant has had, and over how many shards each was spread.
+    gone: BTreeMap<TenantId, BTreeMap<ProjectId, u32>>,
 }
 
 /// How a document that was to be written looks beside the one that is there.
@@ -79,7 +81,13 @@ impl Catalogue {
         };
         self.forget_member(&id);
         match resource {
-            Some(Resource::Deleted(_)) => self.remove(&id),
+            Some(Resource::Deleted(remains)) => {
+                self.remove(&id);
+                if let (Ok(project), Ok(tenant)) = (id.parse(), remains.tenant.parse()) {
+                    let gone = self.gone.entry(tenant).or_default();
+                    gone.insert(project, remains.spread);
+                }
+            }
             Some(Resource::Tenant(value)) => self.tenants.insert(&id, at.with(value)),
             Some(Resource::Project(value)) => self.projects.insert(&id, at.with(value)),
             Some(Resource::ApiKey(value)) => self.keys.insert(&id, at.with(value)),
@@ -138,6 +146,12 @@ impl Catalogue {
     /// The tenants that a subject may administer.
     pub fn tenants_of(&self, subject: &str) -> impl Iterator<Item = TenantId> {
         self.memberships.get(subject).into_iter().flatten().copied()
+    }
+
+    /// Projects that a tenant has had, and over how many shards each was spread.
+    pub fn gone_projects(&self, tenant: TenantId) -> impl Iterator<Item = (ProjectId, u32)> {
+        let gone = self.gone.get(&tenant).into_iter().flatten();
+        gone.map(|(id, spread)| (*id, *spread))
     }
 
     /// How a document that was to be written to the catalogue at `version` looks beside what is there now.

@@ -18,4 +18,4 @@ pub use path::{
 pub use precondition::{IfMatch, Precondition};
 pub use problem::{Problem, ReadRefusals, WriteRefusals, refusals};
 pub use rate::Rates;
-pub use request::{Asked, Presented, Repeatable, Submitted};
+pub use request::{Asked, Presented, Queried, Repeatable, Submitted};

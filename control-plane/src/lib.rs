@@ -55,6 +55,7 @@ mod tenants;
 mod tls;
 mod tokens;
 mod topics;
+mod usage;
 mod write;
 
 pub use admin::{KeySource, OperatorIf};

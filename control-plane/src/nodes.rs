@@ -9,7 +9,8 @@ use highwater_credentials::ServiceCredential;
 use highwater_proto::{
     control::{
         Cluster, CommitRequest, GetClusterRequest, ReadAuditRequest, ReadAuditResponse,
-        WatchRequest, WatchResponse, catalogue_client::CatalogueClient,
+        ReadUsageRequest, ReadUsageResponse, WatchRequest, WatchResponse,
+        catalogue_client::CatalogueClient,
     },
     limits::CATALOGUE_RESPONSE_BYTES_MAX,
 };
@@ -176,6 +177,18 @@ impl Nodes {
         let call = |mut client: Client| {
             let request = request.clone();
             async move { client.read_audit(request).await }
+        };
+        self.ask(call).await
+    }
+
+    /// What a project has used, from any node.
+    ///
+    /// # Errors
+    /// Those of [`Nodes::read_audit`].
+    pub async fn read_usage(&self, request: ReadUsageRequest) -> Result<ReadUsageResponse, Status> {
+        let call = |mut client: Client| {
+            let request = request.clone();
+            async move { client.read_usage(request).await }
         };
         self.ask(call).await
     }

@@ -26,7 +26,7 @@ use crate::{
     api::Api,
     api_keys, audit, cluster,
     http::{Problem, refusals},
-    issuers, members, projects, quotas, revocations, signing_keys, tenants, tokens, topics,
+    issuers, members, projects, quotas, revocations, signing_keys, tenants, tokens, topics, usage,
 };
 
 /// Where the description is.
@@ -55,6 +55,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
         (name = "api-keys", description = "Long-lived credentials of projects"),
         (name = "issuers", description = "Who else signs tokens for projects"),
         (name = "tokens", description = "Short-lived credentials, what signs them, and which are good no more"),
+        (name = "usage", description = "What was used, by the hour and the day"),
         (name = "audit", description = "Who changed what"),
         (name = "cluster", description = "Nodes and shards, for operators"),
     ),
@@ -110,6 +111,7 @@ pub fn routes() -> (Router<Arc<Api>>, Document) {
         tokens::routes(),
         revocations::routes(),
         signing_keys::routes(),
+        usage::routes(),
         audit::routes(),
         cluster::routes(),
     ];

@@ -106,6 +106,11 @@ typed_uuid!(
     "rev_"
 );
 typed_uuid!(
+    /// What a node counts with, from when it is started until it stops.
+    MeterId,
+    "mtr_"
+);
+typed_uuid!(
     /// A token that the service has signed: its `jti`.
     TokenId,
     "tok_"

@@ -361,6 +361,18 @@ pub const SIGNING_KEYS_MAX: usize = 16;
 pub const JWKS_FETCHES_MAX: usize = 8;
 /// Claims of one token.
 pub const TOKEN_CLAIMS_MAX: usize = 64;
+/// Hours for which it is known what a project has used: four hundred days.
+pub const USAGE_HOURS_KEPT: u64 = 400 * 24;
+/// Projects whose usage one request reads at once.
+pub const USAGE_READS_MAX: usize = 16;
+/// Hours that one question about usage may be about.
+pub const USAGE_HOURS_MAX: u64 = 400 * 24;
+/// How often a node's reading of what it has counted is taken, in milliseconds.
+pub const USAGE_READING_MS: u64 = 2_000;
+/// Projects in one reading.
+pub const READING_PROJECTS_MAX: usize = 1_000;
+/// Time after which a meter that is not heard of any more is forgotten, in milliseconds: a day.
+pub const METER_FORGOTTEN_MS: u64 = 24 * 3_600 * 1_000;
 /// Documents that one sweep removes from the catalogue together.
 pub const SWEEP_DOCUMENTS_MAX: usize = 256;
 /// Largest response of a node to a control plane, in bytes.

@@ -66,7 +66,10 @@ fn a_name_is_free_once_its_project_is_being_deleted() {
         3,
     );
     // The old one goes for good, and leaves the name to the new one.
-    catalogue.apply(vec![document(old, 4, Resource::Deleted(Deleted {}))], 4);
+    catalogue.apply(
+        vec![document(old, 4, Resource::Deleted(Deleted::default()))],
+        4,
+    );
     assert_eq!(catalogue.projects.named(tenant, "a").unwrap().0, new);
     assert_eq!(catalogue.projects.of(tenant).count(), 1);
 }
@@ -84,7 +87,10 @@ fn a_list_goes_on_behind_an_id_that_is_gone() {
             index as u64 + 1,
         );
     }
-    catalogue.apply(vec![document(ids[1], 6, Resource::Deleted(Deleted {}))], 6);
+    catalogue.apply(
+        vec![document(ids[1], 6, Resource::Deleted(Deleted::default()))],
+        6,
+    );
     let rest: Vec<_> = catalogue
         .projects
         .of_after(tenant, Some(ids[1]))
@@ -105,7 +111,10 @@ fn a_role_ends_with_its_member() {
     assert_eq!(catalogue.role(tenant, "ann"), Some(Role::Editor));
     assert_eq!(catalogue.tenants_of("ann").collect::<Vec<_>>(), [tenant]);
     assert_eq!(catalogue.role(TenantId::generate(), "ann"), None);
-    catalogue.apply(vec![document(id, 2, Resource::Deleted(Deleted {}))], 2);
+    catalogue.apply(
+        vec![document(id, 2, Resource::Deleted(Deleted::default()))],
+        2,
+    );
     assert_eq!(catalogue.role(tenant, "ann"), None);
     assert_eq!(catalogue.tenants_of("ann").count(), 0);
     assert!(catalogue.is_empty());
@@ -130,7 +139,7 @@ fn what_was_written_is_told_from_what_was_not() {
         3,
     );
     assert_eq!(catalogue.beside(&written, 1), Beside::Overwritten);
-    let gone = document(id, 4, Resource::Deleted(Deleted {}));
+    let gone = document(id, 4, Resource::Deleted(Deleted::default()));
     assert_eq!(catalogue.beside(&gone, 3), Beside::Unwritten);
     catalogue.apply(vec![gone.clone()], 4);
     assert_eq!(catalogue.beside(&gone, 3), Beside::Same);

@@ -2,15 +2,13 @@
 
 use std::{fmt::Display, str::FromStr, sync::Arc};
 
-use axum::{
-    extract::{FromRequestParts, Query},
-    http::request::Parts,
-};
+use axum::{extract::FromRequestParts, http::request::Parts};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use highwater_proto::limits::{LIST_ITEMS_DEFAULT, LIST_ITEMS_MAX};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::request::query;
 use crate::{
     admin::Caller,
     api::Api,
@@ -117,15 +115,6 @@ impl FromRequestParts<Arc<Api>> for Reading {
             cursor: positions.cursor,
         })
     }
-}
-
-fn query<T: DeserializeOwned>(parts: &Parts) -> Result<T> {
-    let parameters = Query::<T>::try_from_uri(&parts.uri);
-    let Query(parameters) = parameters.map_err(|error| {
-        let message: String = error.body_text().chars().take(256).collect();
-        invalid(message)
-    })?;
-    Ok(parameters)
 }
 
 fn limit(limit: Option<usize>) -> Result<usize> {

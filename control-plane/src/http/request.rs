@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     body::{Body, Bytes},
-    extract::{FromRequest, FromRequestParts, Request},
+    extract::{FromRequest, FromRequestParts, Query, Request},
     http::{HeaderMap, header::CONTENT_TYPE, request::Parts},
 };
 use highwater_proto::limits::{CONTROL_BODY_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX};
@@ -26,6 +26,14 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// A request without parameters and without a body.
 pub struct Asked(pub Caller);
+
+/// A request with parameters, and without a body.
+pub struct Queried<T> {
+    /// Who sends it.
+    pub caller: Caller,
+    /// What is in the query.
+    pub query: T,
+}
 
 /// A request with a body.
 pub struct Submitted<T> {
@@ -106,6 +114,26 @@ impl FromRequestParts<Arc<Api>> for Asked {
         refuse_query(parts)?;
         Ok(Asked(caller))
     }
+}
+
+impl<T: DeserializeOwned> FromRequestParts<Arc<Api>> for Queried<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Queried<T>> {
+        let caller = Caller::of(parts, api)?;
+        let query = query(parts)?;
+        Ok(Queried { caller, query })
+    }
+}
+
+/// The parameters of a request.
+pub(super) fn query<T: DeserializeOwned>(parts: &Parts) -> Result<T> {
+    let parameters = Query::<T>::try_from_uri(&parts.uri);
+    let Query(parameters) = parameters.map_err(|error| {
+        let message: String = error.body_text().chars().take(256).collect();
+        invalid(message)
+    })?;
+    Ok(parameters)
 }
 
 impl<T: DeserializeOwned> FromRequest<Arc<Api>> for Submitted<T> {

@@ -138,7 +138,7 @@ impl Change {
         self.documents.push(Document {
             id: id.to_string(),
             updated_at_ms: now.ms,
-            resource: Some(Resource::Deleted(Deleted {})),
+            resource: Some(Resource::Deleted(Deleted::default())),
             ..Document::default()
         });
         self

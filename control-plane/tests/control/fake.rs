@@ -1,6 +1,7 @@
 //! A node's catalogue in memory, behind real gRPC: what a control plane is tested with.
 
 use std::{
+    collections::HashMap,
     pin::Pin,
     sync::{
         Arc,
@@ -11,8 +12,9 @@ use std::{
 use futures_util::{Stream, StreamExt};
 use highwater_credentials::ServiceCredential;
 use highwater_proto::control::{
-    self as proto, AuditEntry, CommitRequest, CommitResponse, Document, GetClusterRequest,
-    ReadAuditRequest, ReadAuditResponse, WatchRequest, WatchResponse,
+    self as proto, AuditEntry, CommitRequest, CommitResponse, Document, GetClusterRequest, Hour,
+    ReadAuditRequest, ReadAuditResponse, ReadUsageRequest, ReadUsageResponse, WatchRequest,
+    WatchResponse,
     catalogue_server::{Catalogue, CatalogueServer},
 };
 use parking_lot::Mutex;
@@ -42,6 +44,7 @@ struct State {
     /// Each document as it was written, in the order of versions.
     log: Vec<Document>,
     audit: Vec<AuditEntry>,
+    usage: HashMap<String, Vec<Hour>>,
 }
 
 impl Cluster {
@@ -80,6 +83,26 @@ impl Cluster {
     /// Everything that the audit logs say.
     pub fn audit(&self) -> Vec<AuditEntry> {
         self.state.lock().audit.clone()
+    }
+
+    /// A project has used this.
+    pub fn set_usage(&self, project: &str, hours: Vec<Hour>) {
+        self.state.lock().usage.insert(project.to_owned(), hours);
+    }
+
+    /// The data plane has removed a project.
+    pub fn remove_project(&self, tenant: &str, project: &str) {
+        let remains = proto::Deleted {
+            tenant: tenant.to_owned(),
+            spread: 1,
+        };
+        let document = Document {
+            id: project.to_owned(),
+            resource: Some(proto::document::Resource::Deleted(remains)),
+            ..Document::default()
+        };
+        let version = *self.version.borrow();
+        self.append(version, vec![document], Vec::new()).unwrap();
     }
 
     fn append(
@@ -177,6 +200,19 @@ impl Catalogue for Cluster {
             true => Err(Status::unavailable("the leader has changed")),
             false => Ok(Response::new(CommitResponse { version })),
         }
+    }
+
+    async fn read_usage(
+        &self,
+        request: Request<ReadUsageRequest>,
+    ) -> Result<Response<ReadUsageResponse>, Status> {
+        self.check(&request)?;
+        let request = request.into_inner();
+        let state = self.state.lock();
+        let hours = state.usage.get(&request.project).cloned();
+        Ok(Response::new(ReadUsageResponse {
+            hours: hours.unwrap_or_default(),
+        }))
     }
 
     async fn read_audit(

@@ -68,6 +68,13 @@ fn rows() -> Vec<Row> {
         ),
         row("GET", "/v1/tenants/{tenant}/audit", "viewer", n.clone()),
         row("GET", "/v1/tenants/{tenant}/quotas", "viewer", n.clone()),
+        row("GET", "/v1/tenants/{tenant}/usage", "viewer", n.clone()),
+        row(
+            "GET",
+            "/v1/tenants/{tenant}/projects/{project}/usage",
+            "viewer",
+            n.clone(),
+        ),
         row(
             "PUT",
             "/v1/tenants/{tenant}/quotas",

@@ -15,3 +15,4 @@ mod service;
 mod stage;
 mod sweeping;
 mod tokens;
+mod usage;

@@ -34,13 +34,20 @@ pub async fn sweep(broker: &Broker, now_ms: u64) -> Result<()> {
             continue;
         }
         let (tenant, id) = (project.tenant, project.id.to_string());
-        forget(broker, (tenant, &id, "project.deleted"), now_ms).await?;
+        // What it has used is still asked for.
+        let remains = Deleted {
+            tenant: tenant.to_string(),
+            spread: project.shards.len() as u32,
+        };
+        let what = (&*id, remains, "project.deleted");
+        forget(broker, tenant, what, now_ms).await?;
         tracing::info!(project = %project.id, "removed a project and what it had");
     }
     for tenant in catalogue.tenants().filter(|t| t.state == State::Deleting) {
         if !catalogue.projects().any(|p| p.tenant == tenant.id) {
             let id = tenant.id.to_string();
-            forget(broker, (tenant.id, &id, "tenant.deleted"), now_ms).await?;
+            let what = (&*id, Deleted::default(), "tenant.deleted");
+            forget(broker, tenant.id, what, now_ms).await?;
             tracing::info!(tenant = %tenant.id, "removed a tenant");
         }
     }
@@ -132,7 +139,8 @@ async fn remove_sessions(broker: &Broker, project: ProjectId) -> Result<bool> {
 /// Takes a project or tenant out of the catalogue, if nobody writes there at the same time.
 async fn forget(
     broker: &Broker,
-    (tenant, id, action): (TenantId, &str, &str),
+    tenant: TenantId,
+    (id, remains, action): (&str, Deleted, &str),
     now_ms: u64,
 ) -> Result<()> {
     let meta = broker.meta_project();
@@ -141,7 +149,7 @@ async fn forget(
         documents: vec![Document {
             id: id.to_owned(),
             updated_at_ms: now_ms,
-            resource: Some(Resource::Deleted(Deleted {})),
+            resource: Some(Resource::Deleted(remains)),
             ..Document::default()
         }],
         audit: vec![AuditEntry {

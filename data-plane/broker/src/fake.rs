@@ -178,6 +178,17 @@ impl FakeShard {
                 };
                 let _ = reply.send(deleted);
             }
+            WriteRequest::Reading { mut reading, reply } => {
+                reading.time_ms = time_ms;
+                let taken = match refusal {
+                    Some(refusal) => Err(refusal),
+                    None => {
+                        store.apply(cluster::command::Command::Reading(reading));
+                        Ok(())
+                    }
+                };
+                let _ = reply.send(taken);
+            }
         }
     }
 }
@@ -299,6 +310,15 @@ impl Store {
                 reply,
             } => {
                 drop(reply.send(Ok(self.retained(project, &filters, positions, limits))));
+            }
+            ReadRequest::Usage {
+                project,
+                hours,
+                reply,
+            } => {
+                let hour = state.ledger().hour(project).cloned();
+                let known = hour.filter(|hour| hour.hour < hours.end);
+                drop(reply.send(Ok(known.into_iter().collect())));
             }
         }
     }

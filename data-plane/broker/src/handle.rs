@@ -4,7 +4,7 @@
 //! node or made up by a test: whoever holds the other ends of the queues decides. Batching is just
 //! draining the write queue.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use highwater_proto::{
@@ -16,6 +16,7 @@ use highwater_proto::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::{
+    metering::{Hour, Protocol},
     refusal::{Refusal, Result},
     segment::Slice,
     tail::Tail,
@@ -47,6 +48,8 @@ pub struct Publish {
     /// is its first publish's; topics of one shard that are written like this are always written in the same
     /// order.
     pub with_previous: bool,
+    /// Over which protocol it came, for the project's bill.
+    pub protocol: Protocol,
 }
 
 impl Publish {
@@ -65,6 +68,7 @@ impl Publish {
             if_topic_id_plus_one,
             retain: self.retain.to_wire().into(),
             group,
+            protocol: self.protocol.into(),
         }
     }
 
@@ -214,6 +218,13 @@ pub enum WriteRequest {
         /// Gets the answer once it is durable on a majority.
         reply: Reply<bool>,
     },
+    /// Take down what a node has counted, once.
+    Reading {
+        /// What it has counted.
+        reading: wire::Reading,
+        /// Gets told once it is durable on a majority.
+        reply: Reply<()>,
+    },
 }
 
 /// What reads a shard. Answers come from this node's replica.
@@ -309,6 +320,15 @@ pub enum ReadRequest {
         limits: PageLimits,
         /// Gets the records in order of their positions.
         reply: Reply<RetainedPage>,
+    },
+    /// Read what a project has used, as far as this shard knows.
+    Usage {
+        /// The project.
+        project: ProjectId,
+        /// Hours since the Unix epoch.
+        hours: Range<u64>,
+        /// Gets those in which anything has changed, in their order, and before them the last one that was earlier.
+        reply: Reply<Vec<Hour>>,
     },
 }
 
@@ -560,6 +580,17 @@ impl ShardHandle {
             if_end,
             reply,
         };
+        self.writes.send(request).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| interrupted())?
+    }
+
+    /// Has what a node has counted taken down; what was taken before is not taken again.
+    ///
+    /// # Errors
+    /// Why it was not, or that nobody knows: it may be sent again as it is.
+    pub async fn take_reading(&self, reading: wire::Reading) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        let request = WriteRequest::Reading { reading, reply };
         self.writes.send(request).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| interrupted())?
     }

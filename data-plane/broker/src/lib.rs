@@ -13,11 +13,11 @@
 //!                              └────────◀── ShardHandle::read (storage)
 //! ```
 //!
-//! Invariants: nothing here reads a clock (time is an argument), opens a file or a socket, or names
-//! a protocol. Every queue has a limit from [`highwater_proto::limits`].
+//! Invariants: nothing here reads a clock (time is an argument), opens a file or a socket, or knows
+//! a protocol by more than the name it is counted by. Every queue has a limit from [`highwater_proto::limits`].
 //!
 //! Reading order: `segment.rs`, `state.rs`, `handle.rs`, `tail.rs`, `cursor.rs`, `subscription.rs`,
-//! then `catalogue.rs`, `quota.rs`, `deletion.rs`, `system.rs`, `ticket.rs` and `broker.rs`.
+//! then `catalogue.rs`, `quota.rs`, `metering.rs`, `deletion.rs`, `system.rs`, `ticket.rs` and `broker.rs`.
 
 pub mod broker;
 pub mod catalogue;
@@ -28,6 +28,7 @@ pub mod fake;
 pub mod from;
 pub mod group;
 pub mod handle;
+pub mod metering;
 pub mod quota;
 pub mod refusal;
 pub mod segment;

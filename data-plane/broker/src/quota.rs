@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 
 use crate::{
     catalogue::Quotas,
+    metering::Meter,
     refusal::{Refusal, Result},
 };
 
@@ -31,6 +32,8 @@ pub struct Usage {
     whose: &'static str,
     limiters: [Limiter; Rate::ALL.len()],
     gauges: [Gauge; Open::ALL.len()],
+    /// What is counted of it for a bill.
+    meter: Meter,
     /// The usage of all projects of its tenant, for a project.
     tenant: Option<Arc<Usage>>,
 }
@@ -122,6 +125,7 @@ impl Usage {
             whose,
             limiters: Default::default(),
             gauges: Default::default(),
+            meter: Meter::default(),
             tenant,
         };
         usage.set_quotas(quotas);
@@ -143,6 +147,11 @@ impl Usage {
         let mut rates = self.limiters.iter().map(Limiter::limit);
         let mut gauges = self.gauges.iter().map(Gauge::limit);
         rates.any(|limit| limit.is_some()) || gauges.any(|limit| limit.is_some())
+    }
+
+    /// What is counted of it for a bill.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// One of its rates.

@@ -23,8 +23,10 @@ use rustc_hash::FxHashMap;
 
 use crate::{
     handle::{Published, Retain, TopicEnd, TopicPolicy, TopicView},
+    metering::{Ledger, Metered},
     refusal::{Refusal, Result},
     segment::{Segment, TopicIdentity},
+    system,
 };
 
 /// Everything a shard knows, except its records and idempotency keys.
@@ -45,6 +47,7 @@ pub struct ShardState {
     retaining: BTreeMap<(ProjectId, TopicName), TopicId>,
     /// Bytes of the messages that each project has.
     bytes: FxHashMap<ProjectId, u64>,
+    ledger: Ledger,
 }
 
 /// What a shard knows of one topic.
@@ -135,6 +138,8 @@ pub struct Effects {
     pub retained: Vec<TopicId>,
     /// Topics that are gone.
     pub deleted: Vec<Topic>,
+    /// What has changed in the ledger.
+    pub metered: Metered,
     /// The time of the command, in milliseconds since the Unix epoch.
     pub time_ms: u64,
 }
@@ -153,11 +158,16 @@ pub enum Answer {
 
 impl ShardState {
     /// The state as it was stored.
-    pub fn restore(counters: Counters, topics: impl IntoIterator<Item = Topic>) -> ShardState {
+    pub fn restore(
+        counters: Counters,
+        topics: impl IntoIterator<Item = Topic>,
+        ledger: Ledger,
+    ) -> ShardState {
         let mut state = ShardState {
             next_position: counters.next_position,
             next_topic: counters.next_topic,
             time_ms: counters.time_ms,
+            ledger,
             ..ShardState::default()
         };
         for topic in topics {
@@ -191,6 +201,11 @@ impl ShardState {
             topics,
             self.bytes.get(&project).copied().unwrap_or_default(),
         )
+    }
+
+    /// What projects have used in the hour that is going on.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// The topic with this number.
@@ -279,6 +294,7 @@ impl ShardState {
             Some(Command::Publish(batch)) => self.apply_publish(batch, remembered),
             Some(Command::Trim(trim)) => self.apply_trim(trim),
             Some(Command::DeleteTopic(delete)) => self.apply_delete(delete),
+            Some(Command::Reading(reading)) => self.apply_reading(&reading),
             // A command of a newer release: this replica must not guess.
             None => panic!("the log holds a command this release does not know"),
         }
@@ -393,6 +409,7 @@ impl ShardState {
         let (base_offset, base_bytes) = (topic.next_offset, topic.next_bytes);
         let retained_before = topic.retained;
         let mut messages: Vec<Bytes> = Vec::with_capacity(publishes.len());
+        let mut protocols = Vec::with_capacity(publishes.len());
         for publish in publishes {
             if publish.group != 0
                 && let Some(refusal) = refused.get(&publish.group)
@@ -445,6 +462,7 @@ impl ShardState {
             }
             topic.next_offset += 1;
             topic.next_bytes += publish.message.len() as u64;
+            protocols.push((publish.protocol(), publish.message.len() as u64));
             messages.push(publish.message);
             if let Some(key) = key {
                 fresh.insert((id, key), offset);
@@ -462,6 +480,11 @@ impl ShardState {
         }
         if messages.is_empty() {
             return;
+        }
+        let project = topic.identity.project;
+        if !system::is_own(project) {
+            let (ledger, metered) = (&mut self.ledger, &mut effects.metered);
+            ledger.appended(project, &protocols, *stored, self.time_ms, metered);
         }
         topic.time_ms = self.time_ms;
         topic.last_position = self.next_position + messages.len() as u64 - 1;
@@ -508,11 +531,23 @@ impl ShardState {
                     .first_bytes
                     .clamp(topic.first_bytes, topic.next_bytes);
                 let dropped = first_bytes - std::mem::replace(&mut topic.first_bytes, first_bytes);
-                release(&mut self.bytes, topic.identity.project, dropped);
+                let project = topic.identity.project;
+                self.release(project, dropped, &mut effects.metered);
                 effects.trimmed.push(id);
                 effects.touched.push(id);
             }
         }
+        effects
+    }
+
+    fn apply_reading(&mut self, reading: &cluster::Reading) -> Effects {
+        self.time_ms = self.time_ms.max(reading.time_ms);
+        let mut effects = Effects {
+            time_ms: self.time_ms,
+            ..Effects::default()
+        };
+        self.ledger
+            .take(reading, self.time_ms, &mut effects.metered);
         effects
     }
 
@@ -538,11 +573,8 @@ impl ShardState {
             self.forget(project, name);
             let topic = self.topics.remove(&id);
             if let Some(topic) = &topic {
-                release(
-                    &mut self.bytes,
-                    project,
-                    topic.next_bytes - topic.first_bytes,
-                );
+                let bytes = topic.next_bytes - topic.first_bytes;
+                self.release(project, bytes, &mut effects.metered);
             }
             effects.deleted.extend(topic);
         }
@@ -563,6 +595,21 @@ impl ShardState {
         self.retaining.remove(&key);
     }
 
+    /// A project has so many bytes less.
+    fn release(&mut self, project: ProjectId, less: u64, metered: &mut Metered) {
+        let Entry::Occupied(mut stored) = self.bytes.entry(project) else {
+            return;
+        };
+        *stored.get_mut() -= less;
+        let left = *stored.get();
+        if left == 0 {
+            stored.remove();
+        }
+        if !system::is_own(project) {
+            self.ledger.stores(project, left, self.time_ms, metered);
+        }
+    }
+
     fn insert(&mut self, topic: Topic) {
         let (project, name) = (topic.identity.project, topic.identity.name.clone());
         let id = topic.identity.id;
@@ -576,16 +623,6 @@ impl ShardState {
         self.names.insert((project, name), id);
         let before = self.topics.insert(id, topic);
         assert!(before.is_none(), "topic ids are never reused");
-    }
-}
-
-/// A project has so many bytes less.
-fn release(bytes: &mut FxHashMap<ProjectId, u64>, project: ProjectId, less: u64) {
-    if let Entry::Occupied(mut stored) = bytes.entry(project) {
-        *stored.get_mut() -= less;
-        if *stored.get() == 0 {
-            stored.remove();
-        }
     }
 }
 

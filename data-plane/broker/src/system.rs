@@ -17,6 +17,7 @@ use prost::Message as _;
 use crate::{
     catalogue::{Policy, Project, Retention},
     handle::{Publish, Retain, TopicPolicy},
+    metering::Protocol,
 };
 
 /// Its id, which no customer's project may have.
@@ -128,6 +129,7 @@ pub fn publish(project: &Project, topic: TopicName, payload: Vec<u8>, retain: Re
         if_end: None,
         retain,
         with_previous: false,
+        protocol: Protocol::Unspecified,
     }
 }
 

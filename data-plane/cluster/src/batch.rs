@@ -234,6 +234,7 @@ mod tests {
             policy: Default::default(),
             retain: Default::default(),
             with_previous: false,
+            protocol: highwater_broker::metering::Protocol::Unspecified,
         }
     }
 

@@ -56,12 +56,14 @@ pub enum Kind {
     PeerUp = 16,
     /// `UsageReport`, of no shard.
     Usage = 17,
+    /// `Reading`.
+    Reading = 18,
 }
 
 impl Kind {
     fn from_number(number: u8) -> Option<Kind> {
         use Kind::*;
-        const ALL: [Kind; 17] = [
+        const ALL: [Kind; 18] = [
             Hello,
             Ping,
             Answer,
@@ -79,6 +81,7 @@ impl Kind {
             Hibernate,
             PeerUp,
             Usage,
+            Reading,
         ];
         ALL.into_iter().find(|kind| *kind as u8 == number)
     }

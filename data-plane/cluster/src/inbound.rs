@@ -215,7 +215,9 @@ impl Connection<'_> {
         let (answers, receiving) = (self.answers.clone(), self.receiving.clone());
         let ended = self.ended.clone();
         let queued = match frame.kind {
-            Kind::Publish | Kind::DeleteTopic => Some(requests::queue(&frame, &replica)),
+            Kind::Publish | Kind::DeleteTopic | Kind::Reading => {
+                Some(requests::queue(&frame, &replica))
+            }
             _ => None,
         };
         self.inbound.tasks.spawn("peer request", async move {

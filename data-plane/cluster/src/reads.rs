@@ -163,6 +163,14 @@ fn serve(replica: &Replica, request: ReadRequest) {
             let page = store.retained_records(project, &filters, positions, limits);
             answer(reply, page.map_err(refuse));
         }
+        ReadRequest::Usage {
+            project,
+            hours,
+            reply,
+        } => answer(
+            reply,
+            store.usage(project, hours).map_err(|e| refuse(e.into())),
+        ),
     }
 }
 

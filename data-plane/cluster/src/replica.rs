@@ -79,6 +79,13 @@ pub enum Forwarded {
         /// Gets whether there was one.
         reply: oneshot::Sender<Result<bool>>,
     },
+    /// Take down what a node has counted.
+    Reading {
+        /// What it has counted.
+        reading: wire::Reading,
+        /// Gets told that it was taken.
+        reply: oneshot::Sender<Result<()>>,
+    },
 }
 
 impl Replica {

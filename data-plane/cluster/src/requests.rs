@@ -78,7 +78,7 @@ pub async fn answer(
             frame.answer(&wire::PeerUpResponse { up })
         }),
         // Those keep an order, and are taken one after the other.
-        Kind::Append | Kind::Publish | Kind::DeleteTopic => {
+        Kind::Append | Kind::Publish | Kind::DeleteTopic | Kind::Reading => {
             Err(Refusal::new(ErrorCode::Internal, "taken out of order"))
         }
         Kind::Hello | Kind::Ping | Kind::Answer | Kind::Refused | Kind::Usage => Err(Refusal::new(
@@ -93,6 +93,7 @@ pub async fn answer(
 pub enum Queued {
     Publish(oneshot::Receiver<Result<Vec<Result<Published>>>>),
     DeleteTopic(oneshot::Receiver<Result<bool>>),
+    Reading(oneshot::Receiver<Result<()>>),
 }
 
 /// Puts a write into the shard's queue.
@@ -106,6 +107,12 @@ pub fn queue(frame: &Frame, replica: &Replica) -> Result<Queued> {
                 reply,
             };
             (forwarded, Queued::Publish(outcomes))
+        }
+        Kind::Reading => {
+            let reading: wire::Reading = decode(frame.body.clone())?;
+            let (reply, taken) = oneshot::channel();
+            let forwarded = Forwarded::Reading { reading, reply };
+            (forwarded, Queued::Reading(taken))
         }
         _ => {
             let request: wire::ForwardDeleteTopic = decode(frame.body.clone())?;
@@ -147,6 +154,10 @@ pub async fn answer_write(frame: Frame, replica: &Replica, queued: Result<Queued
         Ok(Queued::DeleteTopic(existed)) => {
             let existed = existed.await.map_err(stopped).flatten();
             existed.map(|existed| frame.answer(&wire::DeleteTopicResponse { existed }))
+        }
+        Ok(Queued::Reading(taken)) => {
+            let taken = taken.await.map_err(stopped).flatten();
+            taken.map(|()| frame.answer(&wire::ReadingTaken {}))
         }
         Err(refusal) => Err(refusal),
     };
@@ -377,6 +388,7 @@ fn publishes_from_wire(request: wire::ForwardPublish) -> Result<Vec<Publish>> {
 fn publish_from_wire(forwarded: wire::ForwardedPublish, group_before: u32) -> Result<Publish> {
     let publish = forwarded.publish.unwrap_or_default();
     let policy = forwarded.policy.unwrap_or_default();
+    let protocol = publish.protocol();
     Ok(Publish {
         project: project_from_wire(&forwarded.project)?,
         topic: TopicName::try_from(forwarded.topic.as_str())?,
@@ -393,6 +405,7 @@ fn publish_from_wire(forwarded: wire::ForwardedPublish, group_before: u32) -> Re
             Refusal::new(ErrorCode::InvalidRequest, message)
         })?,
         with_previous: publish.group != 0 && publish.group == group_before,
+        protocol,
     })
 }
 

@@ -45,6 +45,7 @@ const FORWARD_TIMEOUT: Duration = Duration::from_secs(15);
 enum Work {
     Publish(Batch),
     Delete(Deletion),
+    Read(MeterReading),
 }
 
 struct Deletion {
@@ -52,6 +53,14 @@ struct Deletion {
     topic: TopicName,
     if_end: Option<TopicEnd>,
     reply: oneshot::Sender<Result<bool>>,
+    /// Whether it came from another node, which must not be sent on.
+    forwarded: bool,
+    since: Instant,
+}
+
+struct MeterReading {
+    reading: wire::Reading,
+    reply: oneshot::Sender<Result<()>>,
     /// Whether it came from another node, which must not be sent on.
     forwarded: bool,
     since: Instant,
@@ -119,10 +128,10 @@ impl Writes {
             match work {
                 Some(Work::Publish(more)) if batch.is_empty() => batch = more,
                 Some(Work::Publish(more)) => batch.append(more),
-                Some(delete) if batch.is_empty() => return Some(delete),
-                // A deletion keeps its place between the publishes around it.
-                Some(delete) => {
-                    self.next = Some(delete);
+                Some(other) if batch.is_empty() => return Some(other),
+                // It keeps its place between the publishes around it.
+                Some(other) => {
+                    self.next = Some(other);
                     break;
                 }
                 None => break,
@@ -177,6 +186,7 @@ impl Writes {
                 (command, Some(slots))
             }
             Work::Delete(deletion) => (deletion.command(), None),
+            Work::Read(reading) => (reading.command((self.clock)()), None),
         };
         let shard = self.replica.id.0;
         let proposing = work.spans(|publish, traceparent| {
@@ -257,6 +267,13 @@ async fn forward(replica: &Replica, link: &Link, work: Work) -> Option<Work> {
                 Err(error) => return retry_or_refuse(Work::Delete(deletion), error),
             }
         }
+        Work::Read(read) => {
+            let answer = link.call(Kind::Reading, shard, &read.reading, FORWARD_TIMEOUT);
+            match answer.await {
+                Ok(wire::ReadingTaken {}) => drop(read.reply.send(Ok(()))),
+                Err(error) => return retry_or_refuse(Work::Read(read), error),
+            }
+        }
     }
     None
 }
@@ -313,6 +330,12 @@ fn local_work(request: WriteRequest) -> Work {
             forwarded: false,
             since: Instant::now(),
         }),
+        WriteRequest::Reading { reading, reply } => Work::Read(MeterReading {
+            reading,
+            reply,
+            forwarded: false,
+            since: Instant::now(),
+        }),
     }
 }
 
@@ -336,6 +359,12 @@ fn forwarded_work(request: Forwarded) -> Work {
             forwarded: true,
             since: Instant::now(),
         }),
+        Forwarded::Reading { reading, reply } => Work::Read(MeterReading {
+            reading,
+            reply,
+            forwarded: true,
+            since: Instant::now(),
+        }),
     }
 }
 
@@ -344,6 +373,7 @@ impl Work {
         match self {
             Work::Publish(batch) => batch.since,
             Work::Delete(deletion) => deletion.since,
+            Work::Read(reading) => reading.since,
         }
     }
 
@@ -351,7 +381,7 @@ impl Work {
     fn spans(&self, span: impl Fn(&Publish, &str) -> Span) -> Vec<Span> {
         match self {
             Work::Publish(batch) => batch.spans(span),
-            Work::Delete(_) => Vec::new(),
+            Work::Delete(_) | Work::Read(_) => Vec::new(),
         }
     }
 
@@ -360,6 +390,7 @@ impl Work {
             Work::Publish(batch) => batch.refuse(refusal),
             // The caller may have gone.
             Work::Delete(deletion) => drop(deletion.reply.send(Err(refusal.clone()))),
+            Work::Read(reading) => drop(reading.reply.send(Err(refusal.clone()))),
         }
     }
 
@@ -376,7 +407,11 @@ impl Work {
                 Work::Delete(deletion).refuse(&refusal);
                 None
             }
-            delete => Some(delete),
+            Work::Read(reading) if reading.forwarded => {
+                Work::Read(reading).refuse(&refusal);
+                None
+            }
+            own => Some(own),
         }
     }
 
@@ -389,6 +424,7 @@ impl Work {
             (Work::Delete(deletion), Answer::Deleted(existed), _) => {
                 let _ = deletion.reply.send(existed);
             }
+            (Work::Read(reading), Answer::Done, _) => drop(reading.reply.send(Ok(()))),
             (work, answer, _) => {
                 tracing::error!(?answer, "a command was answered as another kind of command");
                 work.refuse(&Refusal::new(
@@ -396,6 +432,18 @@ impl Work {
                     "the answer does not fit",
                 ));
             }
+        }
+    }
+}
+
+impl MeterReading {
+    fn command(&self, now_ms: u64) -> wire::Command {
+        let reading = wire::Reading {
+            time_ms: now_ms,
+            ..self.reading.clone()
+        };
+        wire::Command {
+            command: Some(wire::command::Command::Reading(reading)),
         }
     }
 }

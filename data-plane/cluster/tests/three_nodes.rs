@@ -191,6 +191,7 @@ fn publish(topic: &str, message: String, key: Option<u8>) -> Publish {
         policy: Default::default(),
         retain: Default::default(),
         with_previous: false,
+        protocol: highwater_broker::metering::Protocol::Unspecified,
     }
 }
 

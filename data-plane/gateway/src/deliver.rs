@@ -28,6 +28,7 @@ pub fn on_delivery(
 ) -> (u64, u64) {
     let (records, bytes) = size(delivery);
     usage.delivered(records, bytes, || (door.clock)());
+    usage.meter().delivered(protocol.metered(), records, bytes);
     let traffic = door.metrics.traffic(protocol);
     traffic.deliveries.inc_by(records);
     traffic.delivery_bytes.inc_by(bytes);

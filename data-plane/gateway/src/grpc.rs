@@ -195,7 +195,7 @@ impl Highwater for Service {
     }
 
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Frame>, Status> {
-        let session = Session::open(&self.door, request.metadata().as_ref());
+        let session = Session::open(&self.door, Protocol::Grpc, request.metadata().as_ref());
         let mut session = session.map_err(|refusal| self.refuse(refusal))?;
         let stop = Connection::of(request.extensions()).draining;
         let request = request.into_inner();

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use highwater_broker::{Refusal, segment::records_encoded_total};
+use highwater_broker::{Refusal, metering, segment::records_encoded_total};
 use prometheus_client::{
     collector::Collector,
     encoding::{
@@ -57,6 +57,19 @@ impl Protocol {
         match self {
             Protocol::Mqtt => true,
             Protocol::Http | Protocol::Grpc | Protocol::Sse | Protocol::WebSocket => false,
+        }
+    }
+}
+
+impl Protocol {
+    /// As it is on a project's bill.
+    pub fn metered(self) -> metering::Protocol {
+        match self {
+            Protocol::Http => metering::Protocol::Http,
+            Protocol::Grpc => metering::Protocol::Grpc,
+            Protocol::Sse => metering::Protocol::Sse,
+            Protocol::WebSocket => metering::Protocol::Websocket,
+            Protocol::Mqtt => metering::Protocol::Mqtt,
         }
     }
 }

@@ -139,6 +139,7 @@ impl<'a> Batch<'a> {
                 (true, true) => Retain::Clear,
             },
             with_previous: false,
+            protocol: self.protocol.metered(),
         });
         Ok(Slot::Sent {
             topic: request.topic,

@@ -6,6 +6,7 @@ use std::{future::pending, time::Duration};
 use highwater_broker::{
     Refusal, Result,
     catalogue::Principal,
+    metering::Online,
     quota::{Entered, Open},
 };
 use highwater_proto::{
@@ -19,6 +20,7 @@ use crate::{
     alarm::Alarm,
     authenticate::{authenticate, bearer},
     gateway::{Clock, Door},
+    metrics::Protocol,
     page::Page,
 };
 
@@ -34,6 +36,7 @@ pub struct Session {
     warned_of_ms: Option<u64>,
     alarm: Alarm,
     _entered: Entered,
+    _online: Online,
 }
 
 /// What a stream has to see to.
@@ -50,17 +53,19 @@ impl Session {
     ///
     /// # Errors
     /// Those of [`authenticate`], or `unauthenticated` when there is none.
-    pub fn open(door: &Door, headers: &HeaderMap) -> Result<Session> {
-        Session::of(door, Page::of(headers), bearer(headers)?)
+    pub fn open(door: &Door, protocol: Protocol, headers: &HeaderMap) -> Result<Session> {
+        Session::of(door, protocol, Page::of(headers), bearer(headers)?)
     }
 
     /// Checks a credential that came in another way than with the headers.
     ///
     /// # Errors
     /// Those of [`authenticate`].
-    pub fn of(door: &Door, page: Page, credential: &str) -> Result<Session> {
+    pub fn of(door: &Door, protocol: Protocol, page: Page, credential: &str) -> Result<Session> {
         let now_ms = (door.clock)();
-        Session::begin(door, page, || door.broker.authenticate(credential, now_ms))
+        Session::begin(door, protocol, page, || {
+            door.broker.authenticate(credential, now_ms)
+        })
     }
 
     /// Watches over a principal from before it is known.
@@ -70,6 +75,7 @@ impl Session {
     /// project has as many connections as it may.
     pub fn begin(
         door: &Door,
+        protocol: Protocol,
         page: Page,
         who: impl FnOnce() -> Result<Principal>,
     ) -> Result<Session> {
@@ -78,8 +84,11 @@ impl Session {
         let principal = who()?;
         page.require(&principal.project)?;
         let entered = principal.project.usage.enter(Open::Connections)?;
+        let usage = principal.project.usage.clone();
+        let online = Online::new(usage, protocol.metered(), door.clock.clone());
         Ok(Session {
             _entered: entered,
+            _online: online,
             principal,
             page,
             changes,

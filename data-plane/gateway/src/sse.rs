@@ -114,7 +114,7 @@ impl Subscriber {
     ) -> Result<(Subscriber, Option<HeaderValue>)> {
         let mut parameters = Parameters::of(uri)?;
         let (session, cookie) = match parameters.one("ticket")? {
-            None => (Session::open(&door, headers)?, None),
+            None => (Session::open(&door, Protocol::Sse, headers)?, None),
             Some(text) => {
                 let opened = ticket::open_stream(&door, headers, connection.is_tls, &text);
                 let (session, cookie) = opened.await?;

@@ -37,7 +37,7 @@ use http::{
 };
 use tokio::time::timeout;
 
-use crate::{gateway::Door, page::Page, session::Session};
+use crate::{gateway::Door, metrics::Protocol, page::Page, session::Session};
 
 /// A new ticket or resumption of a principal, and until when it is good.
 ///
@@ -63,13 +63,13 @@ pub fn issue(door: &Door, principal: &Principal, kind: Kind) -> Result<(String, 
     Ok((text, ticket.ends_at_ms))
 }
 
-/// Opens a session with the ticket in an address, and uses it up.
+/// Opens a WebSocket's session with the ticket in its address, and uses it up.
 ///
 /// # Errors
 /// `unauthenticated` when it is not valid, was used or has ended; `forbidden` for a page that its project does
 /// not allow; those of a publish.
 pub async fn open(door: &Door, headers: &HeaderMap, text: &str) -> Result<Session> {
-    let (session, ticket) = read(door, headers, text)?;
+    let (session, ticket) = read(door, Protocol::WebSocket, headers, text)?;
     use_up(door, &ticket).await?;
     Ok(session)
 }
@@ -84,7 +84,7 @@ pub async fn open_stream(
     is_tls: bool,
     text: &str,
 ) -> Result<(Session, HeaderValue)> {
-    let (session, ticket) = read(door, headers, text)?;
+    let (session, ticket) = read(door, Protocol::Sse, headers, text)?;
     // Used up even where it is not needed, so that nobody else can.
     let used = use_up(door, &ticket).await;
     if !may_resume(door, headers, ticket.key) {
@@ -94,12 +94,17 @@ pub async fn open_stream(
     Ok((session, cookie))
 }
 
-fn read(door: &Door, headers: &HeaderMap, text: &str) -> Result<(Session, Ticket)> {
+fn read(
+    door: &Door,
+    protocol: Protocol,
+    headers: &HeaderMap,
+    text: &str,
+) -> Result<(Session, Ticket)> {
     if headers.contains_key(AUTHORIZATION) {
         return Err(refuse("the request has a ticket and another credential"));
     }
     let mut ticket = None;
-    let session = Session::begin(door, Page::of(headers), || {
+    let session = Session::begin(door, protocol, Page::of(headers), || {
         let now_ms = (door.clock)();
         let (read, principal) = door.broker.open_ticket(Kind::Ticket, text, now_ms)?;
         ticket = Some(read);

@@ -229,7 +229,9 @@ async fn credential(door: &Door, uri: &Uri, headers: &HeaderMap) -> Result<Optio
         return ticket::open(door, headers, &ticket).await.map(Some);
     }
     let has_one = headers.contains_key(AUTHORIZATION);
-    has_one.then(|| Session::open(door, headers)).transpose()
+    has_one
+        .then(|| Session::open(door, Protocol::WebSocket, headers))
+        .transpose()
 }
 
 /// The answer to a request that opens no WebSocket (RFC 6455, section 4.2.2).

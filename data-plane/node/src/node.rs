@@ -12,6 +12,7 @@ use futures_util::{FutureExt, future::try_join_all};
 use highwater_broker::{
     Broker,
     catalogue::{Catalogue, Retention, follower::Follower},
+    metering::Reader,
     quota::exchange::Exchange,
 };
 use highwater_cluster::{
@@ -19,10 +20,14 @@ use highwater_cluster::{
     TcpTransport, data_paths,
 };
 use highwater_gateway::{ALPN_PROTOCOLS, ClusterView, Gateway, Options, Peers, Tls};
-use highwater_proto::{control, limits};
+use highwater_proto::{control, ids::MeterId, limits};
 use highwater_storage::{disk::real::RealDisk, kv::rocks::RocksKv};
 use prometheus_client::registry::Registry;
-use tokio::{net::TcpListener, sync::watch, time::sleep};
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex, watch},
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -42,6 +47,9 @@ use crate::{
 /// How often watchers of the gRPC health service hear of a change.
 const READY_CHECK: Duration = Duration::from_millis(100);
 
+/// Time for the last reading of what was counted here.
+const LAST_READING: Duration = Duration::from_secs(2);
+
 /// A running node.
 pub struct Node {
     config: Config,
@@ -50,8 +58,12 @@ pub struct Node {
     listeners: Vec<Listener>,
     addresses: Addresses,
     health: Arc<Health>,
+    meter: Metering,
     tasks: Tasks,
 }
+
+/// What is counted here, and where that is taken down.
+type Metering = (Arc<Mutex<Reader>>, Arc<Broker>);
 
 /// A socket for clients, and the certificate it shows.
 type Listener = (TcpListener, Option<Tls>);
@@ -133,6 +145,9 @@ impl Node {
         tasks.spawn("catalogue", catalogue::follow(follower, health.clone()));
         let shares = share_quotas(broker.clone(), exchange, Arc::downgrade(&cluster));
         tasks.spawn("quotas", shares);
+        let meter = Reader::new(config.node, MeterId::generate());
+        let meter: Metering = (Arc::new(Mutex::new(meter)), broker.clone());
+        tasks.spawn("meter", read_meter(meter.clone()));
         let sweeping = catalogue::sweep(broker.clone(), Arc::downgrade(&cluster));
         tasks.spawn("deleted projects", sweeping);
         let over = catalogue::watch_over(broker, Arc::downgrade(&cluster), health.clone());
@@ -152,6 +167,7 @@ impl Node {
             listeners,
             addresses,
             health,
+            meter,
             tasks,
         })
     }
@@ -213,6 +229,12 @@ impl Node {
             }
             Step::Drain => {}
             Step::HandOver => {
+                let (meter, broker) = &self.meter;
+                let now_ms = clock::system()();
+                let last = async { meter.lock().await.take_all(broker, now_ms).await };
+                if !matches!(timeout(LAST_READING, last).await, Ok(true)) {
+                    warn!("some of what was delivered last is on no bill");
+                }
                 if let Some(cluster) = &cluster {
                     hand_over(cluster, hand_over_within).await;
                 }
@@ -417,6 +439,15 @@ async fn share_quotas(
             cluster.tell_usage(&report, interval).await;
         }
         was_told = is_news;
+    }
+}
+
+/// Has what is counted here taken down, again and again.
+async fn read_meter((meter, broker): Metering) -> std::io::Result<()> {
+    let clock = clock::system();
+    loop {
+        sleep(Duration::from_millis(limits::USAGE_READING_MS)).await;
+        meter.lock().await.take(&broker, clock()).await;
     }
 }
 

@@ -40,6 +40,9 @@ mod family {
     pub const ERASURE: u8 = 12;
     pub const IDENTITY: u8 = 13;
     pub const RETAINED: u8 = 14;
+    pub const USAGE: u8 = 15;
+    pub const USAGE_NOW: u8 = 16;
+    pub const METERS: u8 = 17;
 }
 
 /// Where the node's format version is.
@@ -121,6 +124,12 @@ pub enum Key {
     Tombstone(ProjectId, TopicId),
     /// A topic's retained record.
     Retained(TopicId),
+    /// What a project has used in an hour that is over.
+    Usage(ProjectId, u64),
+    /// What it has used in the last hour in which it has used anything.
+    UsageNow(ProjectId),
+    /// Whose readings were taken.
+    Meters,
 }
 
 impl Prefix {
@@ -170,6 +179,16 @@ impl Prefix {
         self.family(family::RETAINED, &topic.0.to_be_bytes())
     }
 
+    /// What a project has used in hours that are over.
+    pub fn usage(&self, project: ProjectId, hours: Range<u64>) -> KeyRange {
+        self.key(Key::Usage(project, hours.start))..self.key(Key::Usage(project, hours.end))
+    }
+
+    /// What all projects have used in their last hours.
+    pub fn usage_now(&self) -> KeyRange {
+        self.family(family::USAGE_NOW, &[])
+    }
+
     /// The idempotency keys used in windows before this one.
     pub fn idempotency_before(&self, window: u64) -> KeyRange {
         let all = self.family(family::IDEMPOTENCY, &[]);
@@ -187,6 +206,9 @@ impl Key {
         let (family, id) = match self {
             Key::Counters => return out.push(family::COUNTERS),
             Key::Applied => return out.push(family::APPLIED),
+            Key::Meters => return out.push(family::METERS),
+            Key::Usage(project, _) => (family::USAGE, &project.as_bytes()[..]),
+            Key::UsageNow(project) => (family::USAGE_NOW, &project.as_bytes()[..]),
             Key::Feed(project, _) => (family::FEED, &project.as_bytes()[..]),
             Key::FeedFloor(project) => (family::FEED_FLOOR, &project.as_bytes()[..]),
             Key::Tombstone(project, _) => (family::TOMBSTONE, &project.as_bytes()[..]),
@@ -199,7 +221,10 @@ impl Key {
         out.push(family);
         out.extend_from_slice(id);
         match self {
-            Key::Block(_, number) | Key::Feed(_, number) | Key::Tombstone(_, TopicId(number)) => {
+            Key::Block(_, number)
+            | Key::Feed(_, number)
+            | Key::Usage(_, number)
+            | Key::Tombstone(_, TopicId(number)) => {
                 out.extend_from_slice(&number.to_be_bytes());
             }
             Key::Keyed(_, key) => out.extend_from_slice(key),
@@ -207,8 +232,13 @@ impl Key {
                 out.extend_from_slice(&topic.0.to_be_bytes());
                 out.extend_from_slice(key);
             }
-            Key::Counters | Key::Applied | Key::Topic(_) | Key::FeedFloor(_) | Key::Retained(_) => {
-            }
+            Key::Counters
+            | Key::Applied
+            | Key::Meters
+            | Key::Topic(_)
+            | Key::FeedFloor(_)
+            | Key::Retained(_)
+            | Key::UsageNow(_) => {}
         }
     }
 
@@ -229,6 +259,9 @@ impl Key {
             family::KEYED => Key::Keyed(topic(&mut rest)?, hash(&mut rest)?),
             family::TOMBSTONE => Key::Tombstone(project(&mut rest)?, topic(&mut rest)?),
             family::RETAINED => Key::Retained(topic(&mut rest)?),
+            family::USAGE => Key::Usage(project(&mut rest)?, number(&mut rest)?),
+            family::USAGE_NOW => Key::UsageNow(project(&mut rest)?),
+            family::METERS => Key::Meters,
             _ => return None,
         };
         rest.is_empty().then_some(key)

@@ -27,6 +27,7 @@ mod retention;
 mod shard;
 mod sweep;
 mod topic;
+mod usage;
 mod value;
 
 use std::{

@@ -105,7 +105,7 @@ impl Cluster {
     pub async fn revoke_key(&self, project: usize) {
         let id = files::id("key_", project + 1);
         self.edit(&id, |resource| {
-            *resource = Some(Resource::Deleted(Deleted {}));
+            *resource = Some(Resource::Deleted(Deleted::default()));
         })
         .await;
     }

@@ -175,7 +175,11 @@ proptest! {
             let effects = state.apply(command.clone(), &memory);
             memory.keep(&effects);
         }
-        let mut restored = ShardState::restore(state.counters(), state.topics().cloned());
+        let mut restored = ShardState::restore(
+            state.counters(),
+            state.topics().cloned(),
+            Ledger::default(),
+        );
         for command in after {
             let effects = state.apply(command.clone(), &memory);
             let again = restored.apply(command.clone(), &memory);

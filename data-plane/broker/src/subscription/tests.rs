@@ -149,6 +149,7 @@ async fn publish(
         policy: TopicPolicy::default(),
         retain,
         with_previous: false,
+        protocol: crate::metering::Protocol::Unspecified,
     };
     let shard = broker.shard_of(project, &publish.topic);
     let outcome = shard.publish(vec![publish]).await.unwrap();

@@ -18,6 +18,7 @@ fn publish() -> Publish {
         policy: Default::default(),
         retain: Default::default(),
         with_previous: false,
+        protocol: highwater_broker::metering::Protocol::Unspecified,
     }
 }
 

@@ -13,15 +13,17 @@ use highwater_broker::{
     Broker, Refusal, Result,
     catalogue::{documents, follower::Documents},
     handle::{PageLimits, ReadRequest, interrupted},
-    system,
+    metering, system,
 };
 use highwater_proto::{
     ErrorCode,
     control::{
-        AuditEntry, Cluster, CommitRequest, CommitResponse, GetClusterRequest, ReadAuditRequest,
-        ReadAuditResponse, WatchRequest, WatchResponse, catalogue_server::Catalogue,
+        AuditEntry, Cluster, CommitRequest, CommitResponse, GetClusterRequest, Hour,
+        ReadAuditRequest, ReadAuditResponse, ReadUsageRequest, ReadUsageResponse, Traffic,
+        WatchRequest, WatchResponse, catalogue_server::Catalogue,
     },
-    limits::{AUDIT_PAGE_MAX, PAGE_BYTES_MAX},
+    ids::ProjectId,
+    limits::{AUDIT_PAGE_MAX, PAGE_BYTES_MAX, USAGE_HOURS_MAX},
 };
 use tonic::{Request, Response, Status};
 
@@ -127,6 +129,46 @@ impl Catalogue for Service {
         _: Request<GetClusterRequest>,
     ) -> Result<Response<Cluster>, Status> {
         Ok(Response::new((self.cluster)()))
+    }
+
+    async fn read_usage(
+        &self,
+        request: Request<ReadUsageRequest>,
+    ) -> Result<Response<ReadUsageResponse>, Status> {
+        let hours = read_usage(&self.door.broker, request.into_inner()).await;
+        let hours = hours.map(|hours| Response::new(ReadUsageResponse { hours }));
+        hours.map_err(|r| self.refuse(&r))
+    }
+}
+
+async fn read_usage(broker: &Broker, request: ReadUsageRequest) -> Result<Vec<Hour>> {
+    let invalid = |message| Refusal::new(ErrorCode::InvalidRequest, message);
+    let project = request.project.parse::<ProjectId>();
+    let project = project.map_err(|_| invalid("the project is no id"))?;
+    let hours = request.from_hour..request.to_hour;
+    if hours.end < hours.start || hours.end - hours.start > USAGE_HOURS_MAX {
+        return Err(invalid("there are so many hours at most"));
+    }
+    let hours = metering::usage(broker, project, request.spread as usize, hours).await?;
+    Ok(hours.iter().map(hour_to_wire).collect())
+}
+
+fn hour_to_wire(hour: &metering::Hour) -> Hour {
+    let traffic = metering::PROTOCOLS.into_iter().zip(&hour.traffic);
+    let used = traffic.filter(|(_, traffic)| **traffic != metering::Traffic::default());
+    let traffic = used.map(|(protocol, traffic)| Traffic {
+        protocol: metering::name(protocol).to_owned(),
+        messages_in: traffic.messages_in,
+        bytes_in: traffic.bytes_in,
+        messages_out: traffic.messages_out,
+        bytes_out: traffic.bytes_out,
+        connection_ms: traffic.connection_ms,
+    });
+    Hour {
+        hour: hour.hour,
+        traffic: traffic.collect(),
+        stored_bytes: hour.stored_bytes,
+        peak_connections: hour.peak_connections,
     }
 }
 

@@ -42,7 +42,7 @@ pub fn open(
     door: Arc<Door>,
     request: Request<Streaming<PublishStreamRequest>>,
 ) -> Result<Outcomes> {
-    let session = Session::open(&door, request.metadata().as_ref())?;
+    let session = Session::open(&door, Protocol::Grpc, request.metadata().as_ref())?;
     let deadline = Deadline::of(request.metadata());
     let draining = Connection::of(request.extensions()).draining;
     let publisher = Publisher {

@@ -33,7 +33,7 @@ pub type Deliveries = Pin<Box<dyn Stream<Item = Result<Frame, Status>> + Send>>;
 
 /// Opens the stream. Everything after the credential is answered within it.
 pub fn open(door: Arc<Door>, request: Request<Streaming<SubscribeRequest>>) -> Result<Deliveries> {
-    let session = Session::open(&door, request.metadata().as_ref())?;
+    let session = Session::open(&door, Protocol::Grpc, request.metadata().as_ref())?;
     let deadline = Deadline::of(request.metadata());
     let draining = Connection::of(request.extensions()).draining;
     let requests = request.into_inner();

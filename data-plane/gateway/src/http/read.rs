@@ -74,7 +74,7 @@ async fn respond(
     filters: impl FnOnce(&mut Parameters) -> Result<Vec<TopicFilter>>,
 ) -> Response {
     let page = async {
-        let mut session = Session::open(door, headers)?;
+        let mut session = Session::open(door, Protocol::Http, headers)?;
         let mut parameters = Parameters::of(uri)?;
         let filters = filters(&mut parameters)?;
         let request = page_request(filters, parameters)?;

@@ -268,7 +268,12 @@ fn log_in(door: &Door, connect: &Connect, page: Page) -> Result<Session, Refused
             "the credential is the password; there is none",
         )
     };
-    Ok(Session::of(door, page, credential.ok_or_else(missing)?)?)
+    Ok(Session::of(
+        door,
+        Protocol::Mqtt,
+        page,
+        credential.ok_or_else(missing)?,
+    )?)
 }
 
 /// Tells a client's own messages from those of others, and says nothing to anybody else.

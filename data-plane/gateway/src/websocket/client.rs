@@ -384,7 +384,12 @@ impl Connection {
     /// The first request of a connection that was opened without a credential.
     fn greet(&mut self, id: &Id, request: Request) -> Result<()> {
         let session = match request {
-            Request::Auth { credential } => Session::of(&self.door, self.page.clone(), &credential),
+            Request::Auth { credential } => Session::of(
+                &self.door,
+                Protocol::WebSocket,
+                self.page.clone(),
+                &credential,
+            ),
             _ => {
                 let message = "the first message of a connection without a credential is `auth`";
                 Err(Refusal::new(ErrorCode::Unauthenticated, message))

@@ -19,6 +19,9 @@ fn any_key() -> impl Strategy<Value = Key> {
         (topic(), hash).prop_map(|(t, k)| Key::Keyed(t, k)),
         (project(), topic()).prop_map(|(p, t)| Key::Tombstone(p, t)),
         topic().prop_map(Key::Retained),
+        (project(), any::<u64>()).prop_map(|(p, h)| Key::Usage(p, h)),
+        project().prop_map(Key::UsageNow),
+        Just(Key::Meters),
     ]
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use highwater_broker::segment::Segment;
-use highwater_proto::ids::TopicId;
+use highwater_proto::{ids::TopicId, limits::USAGE_HOURS_KEPT};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
@@ -18,8 +18,8 @@ use super::{
     pending::{Frozen, Pending, window_of},
     shard::Writing,
     value::{
-        decode_number, encode_applied, encode_counters, encode_number, encode_tombstone,
-        encode_topic,
+        decode_number, encode_applied, encode_counters, encode_hour, encode_meters, encode_number,
+        encode_tombstone, encode_topic,
     },
 };
 use crate::{
@@ -81,6 +81,7 @@ impl ShardStore {
         batch.write_retained();
         batch.sweep_feeds()?;
         batch.write_idempotency_keys(&mut writing);
+        batch.write_usage()?;
         batch.write_descriptions();
         let (bytes, mut deleted) = (batch.bytes, batch.deleted);
         self.shared.commit_deleting(batch.batch, &deleted)?;
@@ -128,8 +129,13 @@ impl ShardStore {
             let topic = inner.state.topic(id)?;
             Some((topic.clone(), inner.sparse.contains(&id)))
         });
+        let ledger = inner.state.ledger();
+        let used = pending.used.iter();
+        let used = used.filter_map(|project| Some((*project, ledger.hour(*project)?.clone())));
         let frozen = Arc::new(Frozen {
             topics: topics.collect(),
+            used: used.collect(),
+            meters: pending.was_read.then(|| ledger.meters()),
             counters,
             applied,
             membership: inner.membership.clone(),
@@ -344,6 +350,27 @@ impl CheckpointBatch<'_> {
             self.delete_range(self.prefix.idempotency_before(oldest));
             writing.oldest_window = Some(oldest);
         }
+    }
+
+    /// Writes what projects have used, and forgets what they used long ago.
+    fn write_usage(&mut self) -> Result<(), StoreError> {
+        let frozen = self.frozen;
+        for (project, hour) in &frozen.pending.used_before {
+            self.put(Key::Usage(*project, hour.hour), &encode_hour(hour));
+            let old = hour.hour.saturating_sub(USAGE_HOURS_KEPT);
+            let old = self.prefix.usage(*project, 0..old);
+            let mut found = self.shard.shared.kv.iterate(old.clone());
+            if found.seek(&old.start)? {
+                self.batch.delete_range(&old);
+            }
+        }
+        for (project, hour) in &frozen.used {
+            self.put(Key::UsageNow(*project), &encode_hour(hour));
+        }
+        if let Some(meters) = &frozen.meters {
+            self.put(Key::Meters, &encode_meters(meters));
+        }
+        Ok(())
     }
 
     fn write_descriptions(&mut self) {

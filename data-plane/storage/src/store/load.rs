@@ -1,13 +1,19 @@
 //! Reading a shard's state back into memory.
 
 use bytes::Bytes;
-use highwater_broker::state::{Counters, ShardState, Topic};
+use highwater_broker::{
+    metering::Ledger,
+    state::{Counters, ShardState, Topic},
+};
 use highwater_proto::ids::{ShardId, TopicId};
 use rustc_hash::FxHashSet;
 
 use super::{
     StoreError,
-    value::{damaged, decode_applied, decode_counters, decode_number, decode_topic},
+    value::{
+        damaged, decode_applied, decode_counters, decode_hour, decode_meters, decode_number,
+        decode_topic,
+    },
 };
 use crate::{
     keys::{self, FIRST_GENERATION, Key, KeyRange, Prefix},
@@ -58,6 +64,7 @@ impl Loaded {
             None => Counters::default(),
             Some(value) => decode_counters(&value)?,
         };
+        let ledger = read_ledger(kv, prefix)?;
         let mut stored = StoredTopics::open(kv, prefix, &counters)?;
         let mut failed = None;
         // One by one into the state: with a list of them in between, memory would peak at twice theirs.
@@ -68,7 +75,7 @@ impl Loaded {
                 None
             })
         });
-        let state = ShardState::restore(counters, topics);
+        let state = ShardState::restore(counters, topics, ledger);
         match failed {
             Some(error) => Err(error),
             None => Ok(Loaded {
@@ -80,6 +87,23 @@ impl Loaded {
             }),
         }
     }
+}
+
+fn read_ledger(kv: &dyn Kv, prefix: Prefix) -> Result<Ledger, StoreError> {
+    let range = prefix.usage_now();
+    let mut iterator = kv.iterate(range.clone());
+    let mut more = iterator.seek(&range.start)?;
+    let mut hours = Vec::new();
+    while more {
+        let Some(Key::UsageNow(project)) = Key::decode_whole(iterator.key()) else {
+            return Err(damaged("the key of what a project has used"));
+        };
+        hours.push((project, decode_hour(iterator.value())?));
+        more = iterator.next()?;
+    }
+    let meters = kv.get(&prefix.key(Key::Meters))?;
+    let meters = meters.map(|value| decode_meters(&value)).transpose()?;
+    Ok(Ledger::restore(hours, meters.unwrap_or_default()))
 }
 
 /// The descriptions of topics that are being read.

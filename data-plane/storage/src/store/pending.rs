@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use highwater_broker::{
+    metering::Hour,
     segment::Segment,
     state::{Counters, Effects, Topic},
 };
 use highwater_proto::{
+    cluster,
     ids::{ProjectId, TopicId},
     limits::IDEMPOTENCY_WINDOW_MS,
 };
@@ -47,6 +49,12 @@ pub(super) struct Pending {
     pub retained: FxHashSet<TopicId>,
     /// Topics that are gone.
     pub deleted: FxHashMap<TopicId, Deleted>,
+    /// Projects that have used something in the hour that is going on.
+    pub used: FxHashSet<ProjectId>,
+    /// What projects have used in hours that are over, in order.
+    pub used_before: Vec<(ProjectId, Hour)>,
+    /// Whether readings were taken.
+    pub was_read: bool,
     /// Memory all this takes, roughly.
     pub bytes: usize,
 }
@@ -67,6 +75,10 @@ pub(super) struct Frozen {
     pub membership: Option<Bytes>,
     /// The descriptions of the touched topics, and whether each is sparse.
     pub topics: Vec<(Topic, bool)>,
+    /// What projects have used in the hour that is going on.
+    pub used: Vec<(ProjectId, Hour)>,
+    /// Whose readings were taken, if any were.
+    pub meters: Option<cluster::Meters>,
 }
 
 impl Pending {
@@ -103,7 +115,12 @@ impl Pending {
         for topic in &effects.deleted {
             self.delete(topic);
         }
+        let metered = &effects.metered;
+        self.used.extend(&metered.changed);
+        self.used_before.extend_from_slice(&metered.over);
+        self.was_read |= metered.was_read;
         let entries = effects.remember.len()
+            + metered.over.len() * 4
             + effects.keyed.len()
             + effects.touched.len()
             + effects.retained.len()

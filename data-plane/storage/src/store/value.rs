@@ -7,13 +7,16 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes};
 use highwater_broker::{
+    metering::Hour,
     segment::TopicIdentity,
     state::{Counters, RetainedRecord, Topic},
 };
 use highwater_proto::{
+    cluster,
     ids::{NodeId, ProjectId, TopicId},
     names::TopicName,
 };
+use prost::Message;
 
 use super::{Identity, StoreError};
 use crate::log::LogId;
@@ -218,6 +221,36 @@ pub fn decode_identity(value: &[u8]) -> Result<Identity, StoreError> {
         cluster: String::from_utf8(rest.to_vec())
             .map_err(|_| damaged("the name of the data's cluster"))?,
     })
+}
+
+/// What a project has used in an hour.
+pub fn encode_hour(hour: &Hour) -> Vec<u8> {
+    encode_message(&hour.to_wire())
+}
+
+/// Reads [`encode_hour`].
+pub fn decode_hour(value: &[u8]) -> Result<Hour, StoreError> {
+    decode_message(value, "what a project has used").map(|hour| Hour::from_wire(&hour))
+}
+
+/// Whose readings were taken.
+pub fn encode_meters(meters: &cluster::Meters) -> Vec<u8> {
+    encode_message(meters)
+}
+
+/// Reads [`encode_meters`].
+pub fn decode_meters(value: &[u8]) -> Result<cluster::Meters, StoreError> {
+    decode_message(value, "whose readings were taken")
+}
+
+fn encode_message(message: &impl Message) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    message.encode(&mut out).expect("a growing buffer has room");
+    out
+}
+
+fn decode_message<M: Message + Default>(value: &[u8], what: &str) -> Result<M, StoreError> {
+    M::decode(open(value, 0, what)?).map_err(|_| damaged(what))
 }
 
 /// A number on its own: an offset, a position, a generation, a version.

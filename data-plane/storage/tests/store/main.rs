@@ -15,4 +15,5 @@ mod retained;
 mod retention;
 mod samples;
 mod snapshots;
+mod usage;
 mod world;

@@ -83,12 +83,12 @@ fn retaining_store() -> World {
 
 #[test]
 fn the_format_is_written_as_it_was() {
-    is_written_as("v1_erasures", sample_store());
+    is_written_as("v1_metered", sample_store());
 }
 
 #[test]
 fn retained_records_are_written_as_they_were() {
-    let store = is_written_as("v1_retained", retaining_store());
+    let store = is_written_as("v1_metered_retained", retaining_store());
     let filters = ["#".try_into().unwrap()];
     let shard = store.shard(SHARD).unwrap();
     let page = shard.retained_records(PROJECT, &filters, (0, u64::MAX), ALL);
@@ -109,6 +109,19 @@ fn is_written_as(release: &str, world: World) -> Store {
         "the encoding changed: give it a new version"
     );
     is_read(&frozen, world.shard().applied())
+}
+
+/// Before it was written what projects have used.
+#[test]
+fn a_store_without_usage_is_read() {
+    let store = is_read(
+        &fs::read_to_string(sample("v1_erasures")).unwrap(),
+        Some(log_id(8)),
+    );
+    let shard = store.shard(SHARD).unwrap();
+    assert_eq!(shard.usage(PROJECT, 0..u64::MAX).unwrap(), []);
+    let text = fs::read_to_string(sample("v1_retained")).unwrap();
+    is_read(&text, Some(log_id(11)));
 }
 
 /// Before it was noted on disk what is to be erased.

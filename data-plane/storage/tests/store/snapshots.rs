@@ -54,6 +54,8 @@ fn an_installed_snapshot_is_like_the_original() {
             let (ours, theirs) = (world.feed("#", 0), source.feed("#", 0));
             assert_eq!(records(&ours.slices), records(&theirs.slices));
             assert_eq!(ours.topic_gaps, theirs.topic_gaps);
+            let used = |world: &World| world.shard().usage(PROJECT, 0..u64::MAX).unwrap();
+            assert_eq!(used(&world), used(&source));
             world.crash();
         }
         // And it goes on from there, again and again.

@@ -105,7 +105,7 @@ fn customer() -> ([Document; 3], String) {
 
 fn deleted(document: &Document) -> Document {
     Document {
-        resource: Some(Resource::Deleted(control::Deleted {})),
+        resource: Some(Resource::Deleted(control::Deleted::default())),
         ..document.clone()
     }
 }

@@ -7,7 +7,7 @@ use highwater_credentials::{
 use highwater_proto::{
     control::{self, Deleted, Document, document::Resource, revocation::What},
     ids::{ShardId, TenantId},
-    names::TopicName,
+    names::{TopicFilter, TopicName},
 };
 
 use super::*;
@@ -78,7 +78,7 @@ impl World {
     }
 
     fn take_away(&mut self, id: impl ToString) {
-        self.put(id, Resource::Deleted(Deleted {}));
+        self.put(id, Resource::Deleted(Deleted::default()));
     }
 
     fn claims(&self, project: ProjectId) -> ServiceClaims {
