@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use highwater_e2e::{
     Client, Cluster,
     client::{request, retry},
+    cluster::{PEER_LOSS_WARNINGS, Setup},
     condition::within_deadline,
     events::Events,
     eventually,
@@ -19,6 +20,15 @@ use serde_json::json;
 
 /// The project of the test: whether nodes are ready is tried out in another one.
 const PROJECT: usize = 1;
+
+/// A cluster whose nodes are killed and stopped.
+async fn start() -> Cluster {
+    Cluster::start_with(Setup {
+        allowed_warnings: PEER_LOSS_WARNINGS.to_vec(),
+        ..Setup::default()
+    })
+    .await
+}
 
 /// The usage of the project, all hours of this test together, as a node tells it.
 async fn used(cluster: &Cluster, node: usize) -> Vec<Hour> {
@@ -53,10 +63,9 @@ async fn of(cluster: &Cluster, node: usize, protocol: &str) -> Traffic {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_comes_in_is_counted_once_while_leaders_are_killed() {
     const MESSAGES: usize = 300;
-    let mut cluster = Cluster::start().await;
-    cluster.allow_warning("on no bill");
+    let mut cluster = start().await;
     // All nodes are stopped at once.
-    cluster.allow_warning("failed to send RaftMsg");
+    cluster.allow_warning("on no bill");
     let payload = "x".repeat(100);
     let mut sent = 0;
     for round in 0..3 {
@@ -106,7 +115,7 @@ async fn what_comes_in_is_counted_once_while_leaders_are_killed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_goes_out_is_counted_over_each_protocol_and_not_lost_when_nodes_stop() {
     const MESSAGES: usize = 50;
-    let mut cluster = Cluster::start().await;
+    let mut cluster = start().await;
     let address = cluster.address(1).to_owned();
     let door = (&*address, cluster.key_of(PROJECT));
     let mut events = Events::open(cluster.http(), door, &["a"], "latest")
