@@ -10,7 +10,7 @@ export CXX := ccache c++
 export CC := ccache cc
 endif
 
-.PHONY: help setup build run test sim differential interop bench lint clean
+.PHONY: help setup build run test sim differential interop console bench lint clean
 
 help:
 	@echo "make run    install what is missing, build, and start a cluster of $(NODES) nodes here"
@@ -18,6 +18,7 @@ help:
 	@echo "make sim    the simulation alone: that it repeats itself, and 200 seeds"
 	@echo "make differential  the MQTT codec beside another one"
 	@echo "make interop  other people's clients at a cluster: what they need goes into the target folder"
+	@echo "make console  build the console's page anew from its source, with npm; it is committed"
 	@echo "make bench  build, and run the benchmark beside its rivals; ARGS='--quick --only idle' and the like"
 	@echo "make lint   formatting and lints, as CI checks them"
 	@echo "make clean  remove what was built; data stays"
@@ -42,6 +43,10 @@ test: setup
 interop: setup
 	@scripts/setup interop
 	$(CARGO) test --workspace --locked --test interop
+
+# What comes out is committed, so that nothing else needs npm.
+console:
+	@scripts/console
 
 # A workspace of its own: cargo finds its flags in its folder only, so they get a target folder of their own too.
 SIM = cd e2e/sim && CARGO_TARGET_DIR="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/sim" $(CARGO)

@@ -41,6 +41,8 @@ pub struct Config {
     pub admin: Admin,
     /// How the keys of projects' issuers are fetched.
     pub issuers: Issuers,
+    /// Addresses that browsers reach nodes by; without a path.
+    pub console_nodes: Vec<String>,
     /// What is logged, and how.
     pub log: Log,
 }

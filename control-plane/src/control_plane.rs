@@ -19,6 +19,7 @@ use crate::{
     certificates::Certificates,
     clock::{self, Clock},
     config::Config,
+    console,
     fetch::Fetcher,
     health::Health,
     http::{Rates, around, no_such_method, no_such_path},
@@ -86,7 +87,7 @@ impl ControlPlane {
             tasks.spawn("issuer's keys", OnStop::Drop, issuer.keep_reading());
         }
         let health = Arc::new(Health::new(replica.clone(), issuer));
-        let router = router(api, health.clone(), &metrics);
+        let router = router(&config, api, health.clone(), &metrics);
         Ok(ControlPlane {
             port: Port {
                 listener,
@@ -201,13 +202,14 @@ fn api(
     })
 }
 
-fn router(api: Arc<Api>, health: Arc<Health>, metrics: &Arc<Metrics>) -> Router {
+fn router(config: &Config, api: Arc<Api>, health: Arc<Health>, metrics: &Arc<Metrics>) -> Router {
     let mut registry = Registry::default();
     metrics.register(&mut registry);
     let (routes, _) = openapi::routes();
     routes
         .merge(openapi::pages())
         .merge(signing_keys::public())
+        .merge(console::pages(&config.console_nodes))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(api)

@@ -18,7 +18,7 @@
 //! secret is in a document, a log line or an error; only `clock.rs` reads the time of day.
 //!
 //! Reading order: `refusal.rs`, `catalogue.rs`, `replica.rs`, `write.rs`, `admin.rs`, `http/`, `projects/`, then the
-//! other resources, and `control_plane.rs`.
+//! other resources, `console.rs`, and `control_plane.rs`.
 
 mod admin;
 mod api;
@@ -29,6 +29,7 @@ mod certificates;
 pub mod clock;
 mod cluster;
 pub mod config;
+mod console;
 mod control_plane;
 #[cfg(test)]
 mod desk;

@@ -59,7 +59,7 @@ fn text(layout: &Layout, pids: &[u32], took: Duration) -> String {
     let server = format!("http://{}", layout.nodes[0].client);
     let control_plane = format!("http://{}", layout.control_plane.address);
     lines.extend([
-        format!("control  {control_plane}   REST, {control_plane}/docs"),
+        format!("control  {control_plane}   console in a browser; REST, {control_plane}/docs"),
         String::new(),
         format!("tenant   {}", identity.tenant),
         format!("project  {}", identity.project),

@@ -143,13 +143,13 @@ impl Layout {
             .nodes
             .iter()
             .map(|node| format!("http://{}", node.client));
+        let servers = toml::Value::from(servers.collect::<Vec<_>>());
         let text = format!(
             "# Written at each start of `highwater dev`.\n\
-             listen = \"{}\"\nnodes = {}\ncluster_secret_file = \"cluster.secret\"\n\
+             listen = \"{}\"\nnodes = {servers}\ncluster_secret_file = \"cluster.secret\"\n\
              shutdown_timeout_ms = 3000\n\
-             [admin]\nkey_hash = \"{}\"\n[log]\nformat = \"text\"\nlevel = {}\n",
+             [admin]\nkey_hash = \"{}\"\n[console]\nnodes = {servers}\n[log]\nformat = \"text\"\nlevel = {}\n",
             self.control_plane.address,
-            toml::Value::from(servers.collect::<Vec<_>>()),
             OperatorKeyHash::of(&self.identity.operator_key),
             toml::Value::from(args.log.as_str()),
         );

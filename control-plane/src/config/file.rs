@@ -36,6 +36,8 @@ pub(super) struct File {
     #[serde(default)]
     issuers: IssuersFile,
     #[serde(default)]
+    console: ConsoleFile,
+    #[serde(default)]
     log: LogFile,
 }
 
@@ -75,6 +77,12 @@ impl Default for AdminFile {
             requests_per_second: 100,
         }
     }
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ConsoleFile {
+    nodes: Vec<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -131,6 +139,7 @@ impl File {
                 },
                 authorities: self.issuers.tls_ca.map(|path| folder.join(path)),
             },
+            console_nodes: check_console_nodes(self.console.nodes)?,
             log: check_log(self.log)?,
         })
     }
@@ -174,18 +183,33 @@ fn check_tls(
 }
 
 fn check_nodes(nodes: Vec<String>) -> Result<Vec<String>, String> {
-    let is_address = |node: &String| {
-        let uri = node.parse::<Uri>().ok();
-        uri.is_some_and(|uri| {
-            matches!(uri.scheme_str(), Some("http" | "https"))
-                && uri.path() == "/"
-                && uri.query().is_none()
-        })
-    };
-    match !nodes.is_empty() && nodes.iter().all(is_address) {
+    match !nodes.is_empty() && nodes.iter().all(|node| is_address(node)) {
         true => Ok(nodes),
         false => Err("nodes: at least one address like http://10.0.0.1:8080".into()),
     }
+}
+
+/// They become part of a header, in which other characters than those of a host have a meaning.
+fn check_console_nodes(nodes: Vec<String>) -> Result<Vec<String>, String> {
+    let is_of_host = |c: char| c.is_ascii_alphanumeric() || "-.:/[]".contains(c);
+    let is_plain = |node: &String| is_address(node) && node.chars().all(is_of_host);
+    match nodes.iter().all(is_plain) {
+        true => Ok(nodes
+            .iter()
+            .map(|node| node.trim_end_matches('/').to_owned())
+            .collect()),
+        false => Err("console.nodes: addresses are like https://highwater.example.com".into()),
+    }
+}
+
+/// Whether it is one of a server, without a path.
+fn is_address(text: &str) -> bool {
+    let uri = text.parse::<Uri>().ok();
+    uri.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.path() == "/"
+            && uri.query().is_none()
+    })
 }
 
 impl AdminFile {

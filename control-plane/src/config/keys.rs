@@ -65,6 +65,7 @@ pub const KEYS: &[Key] = &[
     key("admin.requests_per_second", Integer, "100", "How many requests each caller may send, a second; five times as many at once. Operators have no such limit; 0 is none at all."),
     key("issuers.private_addresses", Flag, "false", "Whether the keys of projects' issuers may be fetched from addresses that are not on the public internet. A tenant chooses the address."),
     optional("issuers.tls_ca", Text, "\"issuers-ca.pem\"", "Authorities of issuers' certificates (PEM), beside the system's."),
+    optional("console.nodes", Texts, "[\"https://highwater.example.com\"]", "Addresses that browsers reach nodes by: the console's live tail goes there. Everybody who opens the console may see them."),
     key("log.level", Text, "\"info\"", "What is logged: error, warn, info, debug, or a `tracing` filter for libraries too."),
     key("log.format", Text, "\"json\"", "json, or text for people. Logs go to stderr and hold no bodies and no secrets."),
 ];

@@ -50,6 +50,10 @@ fn a_variable_wins_over_the_file() {
             ("HIGHWATER_CONTROL_ADMIN_AUDIENCES", "a,b"),
             ("HIGHWATER_CONTROL_ADMIN_JWKS_FILE", "jwks.json"),
             ("HIGHWATER_CONTROL_ADMIN_OPERATOR_CLAIM", "groups=platform"),
+            (
+                "HIGHWATER_CONTROL_CONSOLE_NODES",
+                "https://a.example/,http://[::1]:1",
+            ),
             ("HIGHWATER_SOMETHING_ELSE", "ignored"),
         ],
     )
@@ -58,6 +62,10 @@ fn a_variable_wins_over_the_file() {
     assert_eq!(config.nodes, ["https://a:1", "https://b:2"]);
     assert_eq!(config.secret_bytes(), b"fedcba9876543210");
     assert_eq!(config.admin.issuer.unwrap().audiences, ["a", "b"]);
+    assert_eq!(
+        config.console_nodes,
+        ["https://a.example", "http://[::1]:1"]
+    );
     let claim = config.admin.operators.claim.unwrap();
     assert_eq!(claim, ("groups".into(), "platform".into()));
 }
@@ -105,6 +113,16 @@ fn errors_name_the_key() {
             "[admin]\n",
             "[admin]\noperator_claim = \"x\"\n",
             "admin.operator_claim",
+        ),
+        (
+            "[admin]",
+            "[console]\nnodes = [\"https://a/b\"]\n[admin]",
+            "console.nodes: addresses are like",
+        ),
+        (
+            "[admin]",
+            "[console]\nnodes = [\"https://a;script-src\"]\n[admin]",
+            "console.nodes: addresses are like",
         ),
         (
             "[admin]",

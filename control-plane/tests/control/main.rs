@@ -1,6 +1,7 @@
 //! A control plane over real HTTP and real gRPC, with a cluster's catalogue in memory.
 
 mod catalogue;
+mod console;
 mod credentials;
 mod fake;
 mod fuzzing;
