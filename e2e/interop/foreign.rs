@@ -29,7 +29,7 @@ pub fn has(client: &str) -> bool {
 }
 
 /// The folder with what was installed: `interop` of the target folder.
-fn installed() -> PathBuf {
+pub fn installed() -> PathBuf {
     let profile = binary::profile_dir().expect("a target folder");
     profile.parent().expect("its folder").join("interop")
 }
@@ -89,10 +89,19 @@ impl Foreign {
     /// When it cannot be started.
     pub fn start(mut command: Command, cluster: &Cluster) -> Foreign {
         let addresses: Vec<&str> = (0..cluster.size()).map(|n| cluster.address(n)).collect();
-        let name = format!("{:?}", command.as_std().get_program());
         command
             .env("HIGHWATER_ADDRESSES", addresses.join(","))
-            .env("HIGHWATER_KEY", cluster.key())
+            .env("HIGHWATER_KEY", cluster.key());
+        Foreign::run(command)
+    }
+
+    /// Starts it as it is. It ends with the test.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn run(mut command: Command) -> Foreign {
+        let name = format!("{:?}", command.as_std().get_program());
+        command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

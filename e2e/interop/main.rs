@@ -1,4 +1,5 @@
-//! Other people's clients at a cluster of real processes: one file a client, the script that drives it beside it.
+//! Other people's clients at a cluster of real processes: one file a client, the script that drives it beside it. And the
+//! console, in a browser.
 //!
 //! They need what `scripts/setup interop` installs, so `cargo test` leaves them out and `make interop` runs them. A
 //! client that is missing fails its tests, unless `HIGHWATER_E2E_WITHOUT` names it: any of `paho`, `websockets`,
@@ -6,6 +7,7 @@
 
 mod browser;
 mod chromium;
+mod console;
 mod curl;
 mod foreign;
 mod forwarder;
