@@ -26,7 +26,7 @@ use subscriber::Findings;
 use wire::{Encoder, STAMP_BYTES};
 
 use crate::{
-    client::{Credential, ServerArgs},
+    client::{Credential, Server, ServerArgs},
     exit::Exit,
     output::Output,
 };
@@ -82,6 +82,7 @@ pub struct Args {
 
 /// What all tasks of a run share.
 pub struct Run {
+    server: Server,
     settings: Settings,
     clock: RunClock,
     /// What is measured, from and to; known when the subscribers are there. Nothing is sent after it.
@@ -207,12 +208,13 @@ fn pace(args: &Args, run: &Run, index: usize) -> Pace {
 }
 
 async fn prepare(args: &Args) -> anyhow::Result<Run> {
+    let server = args.server.resolve()?;
     let prefix = match &args.prefix {
         Some(prefix) => prefix.clone(),
         None => format!("bench/{:08x}", rand::random::<u32>()),
     };
     let topics: Vec<String> = (0..args.topics).map(|n| format!("{prefix}/{n}")).collect();
-    let servers = args.server.servers.len();
+    let servers = server.servers.len();
     let streams = args.publishers + args.subscribers;
     let fewest = (2 * servers)
         .min(streams)
@@ -220,16 +222,16 @@ async fn prepare(args: &Args) -> anyhow::Result<Run> {
     let connections = args.connections.unwrap_or(fewest).max(1);
     let mut channels = Vec::with_capacity(connections);
     for index in 0..connections {
-        let server = &args.server.servers[index % servers];
-        let channel = args.server.endpoint(index)?.connect().await;
-        channels.push(channel.with_context(|| format!("cannot reach {server}"))?);
+        let channel = server.endpoint(index)?.connect().await;
+        let address = server.address(index);
+        channels.push(channel.with_context(|| format!("cannot reach {address}"))?);
     }
     let mut payload = vec![0; args.size];
     rand::fill(&mut payload[..]);
     let is_stamped = args.subscribers > 0 && args.size >= STAMP_BYTES;
     Ok(Run {
         settings: Settings {
-            servers: args.server.servers.clone(),
+            servers: server.servers.clone(),
             connections,
             publishers: args.publishers,
             in_flight: args.in_flight,
@@ -247,7 +249,8 @@ async fn prepare(args: &Args) -> anyhow::Result<Run> {
             false => topics,
         },
         channels,
-        credential: args.server.credential()?,
+        credential: server.credential()?,
+        server,
         acks: Recorder::new(args.threads),
         deliveries: Recorder::new(args.threads),
         failures: Failures::default(),
@@ -308,7 +311,7 @@ async fn stored(args: &Args, run: &Run) -> anyhow::Result<Option<u64>> {
     if args.topics > CHECKED_TOPICS_MAX || args.prefix.is_some() {
         return Ok(None);
     }
-    let mut client = args.server.connect(0).await?;
+    let mut client = run.server.connect(0).await?;
     let mut stored = 0;
     for filter in topics(args, run) {
         let topic = GetTopicRequest { topic: filter };

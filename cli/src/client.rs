@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -15,25 +15,51 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 
-use crate::exit::Exit;
+use crate::{
+    context::{ContextArg, Sources},
+    exit::Exit,
+};
 
-/// Where the service is, and who asks.
-#[derive(Debug, Clone, clap::Args)]
+/// Where the service is, and who asks, as far as it was typed.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Where")]
 pub struct ServerArgs {
+    #[command(flatten)]
+    pub context: ContextArg,
     /// Address of a node; several (repeated, or divided by commas) are tried in turn
-    #[arg(
-        long = "server",
-        env = "HIGHWATER_SERVER",
-        value_name = "URL",
-        value_delimiter = ',',
-        default_value = "http://127.0.0.1:8080"
-    )]
+    /// [env: HIGHWATER_SERVER] [default: the context's, or http://127.0.0.1:8080]
+    #[arg(long = "server", value_name = "URL", value_delimiter = ',')]
     pub servers: Vec<String>,
-    /// API key; better given by the variable, where other users of the machine do not see it
-    #[arg(long, env = "HIGHWATER_KEY", hide_env_values = true)]
+    /// API key; better given by a file, the variable or a context, where other users of the machine do not see
+    /// it [env: HIGHWATER_KEY]
+    #[arg(long)]
     pub key: Option<String>,
+    /// File with the API key
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    pub key_file: Option<PathBuf>,
     /// Authorities (PEM) of the server's certificate, when they are not the system's
     #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+}
+
+impl ServerArgs {
+    /// With what was not typed out of the environment and the context.
+    ///
+    /// # Errors
+    /// When the context cannot be used, or its key cannot be had.
+    pub fn resolve(&self) -> anyhow::Result<Server> {
+        Sources::read(&self.context)?.server(self)
+    }
+}
+
+/// Where the service is, and who asks.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Addresses of nodes; at least one.
+    pub servers: Vec<String>,
+    /// The API key.
+    pub key: Option<String>,
+    /// A file with authorities.
     pub ca: Option<PathBuf>,
 }
 
@@ -55,8 +81,8 @@ impl Interceptor for Credential {
     }
 }
 
-impl ServerArgs {
-    /// The credential of these arguments.
+impl Server {
+    /// The credential.
     pub fn credential(&self) -> anyhow::Result<Credential> {
         let value = self.key.as_ref().map(|key| format!("Bearer {key}").parse());
         let mut value: Option<MetadataValue<Ascii>> = value
@@ -113,13 +139,21 @@ impl ServerArgs {
 
     /// For plain HTTP.
     pub fn http(&self) -> anyhow::Result<reqwest::Client> {
-        let mut builder = reqwest::Client::builder().timeout(Duration::from_secs(30));
-        if let Some(path) = &self.ca {
-            let pem = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-            builder = builder.add_root_certificate(reqwest::Certificate::from_pem(&pem)?);
-        }
-        Ok(builder.build()?)
+        http(self.ca.as_deref())
     }
+}
+
+/// A client of HTTP that trusts these authorities besides the system's. It follows no redirections, so that a
+/// credential goes nowhere else.
+pub fn http(ca: Option<&Path>) -> anyhow::Result<reqwest::Client> {
+    let mut builder = reqwest::Client::builder()
+        .timeout(Duration::from_secs(30))
+        .redirect(reqwest::redirect::Policy::none());
+    if let Some(path) = ca {
+        let pem = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        builder = builder.add_root_certificate(reqwest::Certificate::from_pem(&pem)?);
+    }
+    Ok(builder.build()?)
 }
 
 /// Counts attempts: which server is next, and when to give up.

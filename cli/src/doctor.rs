@@ -13,7 +13,7 @@ use serde::Serialize;
 use tonic::Code;
 
 use crate::{
-    client::{ServerArgs, block_on},
+    client::{Server, ServerArgs, block_on},
     output::Output,
 };
 
@@ -82,10 +82,11 @@ pub fn run(args: Args, output: Output) -> anyhow::Result<()> {
         say(port_is_free(*port))?;
     }
     if !args.local {
+        let asked = args.server.resolve()?;
         let findings = block_on(async {
             let mut findings = Vec::new();
-            for index in 0..args.server.servers.len() {
-                findings.extend(server(&args.server, index).await?);
+            for index in 0..asked.servers.len() {
+                findings.extend(server(&asked, index).await?);
             }
             Ok(findings)
         })?;
@@ -171,7 +172,7 @@ fn port_is_free(port: u16) -> Finding {
     }
 }
 
-async fn server(args: &ServerArgs, index: usize) -> anyhow::Result<Vec<Finding>> {
+async fn server(args: &Server, index: usize) -> anyhow::Result<Vec<Finding>> {
     let address = args.servers[index].trim_end_matches('/');
     let http = args.http()?;
     let begun = Instant::now();
@@ -246,10 +247,11 @@ fn clock(skew: f64) -> Finding {
     )
 }
 
-async fn key(args: &ServerArgs, index: usize) -> anyhow::Result<Finding> {
+async fn key(args: &Server, index: usize) -> anyhow::Result<Finding> {
     let check = format!("key at {}", args.servers[index]);
     if args.key.is_none() {
-        let fix = "set HIGHWATER_KEY; `highwater dev` prints a key, `highwater key new` makes one";
+        let fix =
+            "set HIGHWATER_KEY; `highwater dev` prints a key, `highwater key create` makes one";
         return Ok(finding(check, Grade::Warning, "none given", fix));
     }
     let mut client = match args.connect(index).await {

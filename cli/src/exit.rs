@@ -13,7 +13,7 @@ Exit codes:
   2  wrong arguments or configuration
   3  not reachable or not able just now; the same command may succeed later
   4  the key is missing, not valid, or does not allow this
-  5  no such topic";
+  5  no such topic or resource";
 
 /// An error that knows its exit code.
 #[derive(Debug, thiserror::Error)]
@@ -22,34 +22,50 @@ pub struct Exit {
     code: u8,
     message: String,
     is_retryable: bool,
+    /// Of the HTTP answer, if it is one.
+    status: Option<u16>,
 }
 
 impl Exit {
-    /// Wrong arguments or configuration.
-    pub fn usage(message: impl Into<String>) -> Exit {
+    fn new(code: u8, message: impl Into<String>) -> Exit {
         Exit {
-            code: 2,
+            code,
             message: message.into(),
             is_retryable: false,
+            status: None,
         }
+    }
+
+    /// Wrong arguments or configuration.
+    pub fn usage(message: impl Into<String>) -> Exit {
+        Exit::new(2, message)
     }
 
     /// Not now.
     pub fn unavailable(message: impl Into<String>) -> Exit {
         Exit {
-            code: 3,
-            message: message.into(),
             is_retryable: true,
+            ..Exit::new(3, message)
         }
+    }
+
+    /// No credential.
+    pub fn unauthenticated(message: impl Into<String>) -> Exit {
+        Exit::new(4, message)
+    }
+
+    /// Nothing there.
+    pub fn not_found(message: impl Into<String>) -> Exit {
+        Exit::new(5, message)
     }
 
     /// A message that was refused.
     pub fn refused(error: &client::Error) -> Exit {
         let code = ErrorCode::from_name(&error.code).map(|code| code.grpc_code());
+        let code = code_of(Code::from(code.unwrap_or(13)));
         Exit {
-            code: code_of(Code::from(code.unwrap_or(13))),
-            message: format!("{}: {}", error.code, error.message),
             is_retryable: error.retryable,
+            ..Exit::new(code, format!("{}: {}", error.code, error.message))
         }
     }
 
@@ -62,9 +78,9 @@ impl Exit {
             _ => 1,
         };
         Exit {
-            code,
-            message,
             is_retryable: retryable.unwrap_or(code == 3),
+            status: Some(status),
+            ..Exit::new(code, message)
         }
     }
 
@@ -73,9 +89,14 @@ impl Exit {
         self.is_retryable
     }
 
-    /// Whether it says that there is no such topic.
+    /// Whether it says that there is no such topic or resource.
     pub fn is_not_found(&self) -> bool {
         self.code == 5
+    }
+
+    /// Whether it says that something has changed since it was read.
+    pub fn is_changed(&self) -> bool {
+        self.status == Some(412)
     }
 }
 

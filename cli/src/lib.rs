@@ -4,14 +4,16 @@
 //! stderr. With `-o json` a result is one line of JSON, so that scripts can wait for a line and parse
 //! it. Exit codes are those of [`exit::Exit`].
 //!
-//! Reading order: `client.rs`, `publish.rs`, `subscribe.rs`, `dev.rs`, `bench.rs`.
+//! Reading order: `context.rs`, `client.rs`, `publish.rs`, `subscribe.rs`, `admin.rs`, `dev.rs`, `bench.rs`.
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+mod admin;
 mod bench;
 mod client;
+mod context;
 mod control_plane;
 mod dev;
 mod doctor;
@@ -22,6 +24,7 @@ mod publish;
 mod read;
 mod record;
 mod subscribe;
+mod text;
 mod topic;
 
 use output::{Format, Output};
@@ -57,6 +60,10 @@ enum Command {
     Bench(bench::Args),
     /// Check this machine and a server, and say what to do
     Doctor(doctor::Args),
+    /// Keep where commands go, and whose credentials they use
+    Context(context::Args),
+    #[command(flatten)]
+    Admin(admin::Command),
     /// Print the completion script of a shell
     Completion {
         /// Which shell
@@ -78,6 +85,8 @@ pub fn main() -> ExitCode {
         Command::Topic(args) => topic::run(args, output),
         Command::Bench(args) => bench::run(args, output),
         Command::Doctor(args) => doctor::run(args, output),
+        Command::Context(args) => context::run(args, output),
+        Command::Admin(command) => admin::run(command, output),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "highwater", &mut script);

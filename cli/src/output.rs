@@ -1,7 +1,7 @@
 //! The only place that writes to stdout.
 #![allow(clippy::print_stdout)]
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
 
@@ -29,6 +29,11 @@ impl Output {
     /// Whether results are JSON.
     pub fn is_json(self) -> bool {
         self.format == Format::Json
+    }
+
+    /// Whether a person sees the results as they come.
+    pub fn is_terminal(self) -> bool {
+        io::stdout().is_terminal()
     }
 
     /// One result: its JSON, or its text.

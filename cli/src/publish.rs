@@ -15,7 +15,7 @@ use highwater_proto::client::{
 use serde_json::json;
 
 use crate::{
-    client::{Attempts, Client, ServerArgs, block_on},
+    client::{Attempts, Client, Server, ServerArgs, block_on},
     exit::Exit,
     output::Output,
 };
@@ -68,10 +68,11 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: Args, output: Output) -> anyhow::Result<()> {
+    let server = args.server.resolve()?;
     block_on(async {
         let mut publisher = Publisher {
             client: None,
-            server: &args.server,
+            server: &server,
             timeout: Duration::from_secs(args.timeout),
         };
         if !args.lines {
@@ -143,7 +144,7 @@ fn guess(payload: &[u8]) -> &'static str {
 
 struct Publisher<'a> {
     client: Option<Client>,
-    server: &'a ServerArgs,
+    server: &'a Server,
     timeout: Duration,
 }
 

@@ -37,6 +37,7 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: Args, output: Output) -> anyhow::Result<()> {
+    let server = args.server.resolve()?;
     let request = ReadRequest {
         topics: args.topics,
         from: args.from,
@@ -47,7 +48,7 @@ pub fn run(args: Args, output: Output) -> anyhow::Result<()> {
         let mut attempts = Attempts::within(Some(Duration::from_secs(args.timeout)));
         loop {
             let answer = async {
-                let mut client = args.server.connect(attempts.server).await?;
+                let mut client = server.connect(attempts.server).await?;
                 Ok(client.read(request.clone()).await?.into_inner())
             };
             match answer.await {

@@ -11,7 +11,7 @@ use highwater_proto::client::{
 use tokio::sync::mpsc;
 
 use crate::{
-    client::{Attempts, ServerArgs, block_on},
+    client::{Attempts, Server, ServerArgs, block_on},
     output::Output,
     record::{Style, print_gap},
 };
@@ -46,6 +46,7 @@ pub struct Args {
 /// Runs it.
 pub fn run(args: Args, output: Output) -> anyhow::Result<()> {
     let mut reader = Reader {
+        server: args.server.resolve()?,
         from: args.from.clone(),
         left: args.count.unwrap_or(u64::MAX),
         pause: Duration::ZERO,
@@ -84,6 +85,7 @@ enum End {
 
 struct Reader {
     args: Args,
+    server: Server,
     output: Output,
     from: String,
     left: u64,
@@ -105,7 +107,7 @@ impl Reader {
         let (acks, acked) = mpsc::channel(ACKS_WAITING);
         let acked = stream::unfold(acked, async |mut acked| Some((acked.recv().await?, acked)));
         let requests = stream::iter([start]).chain(acked);
-        let mut client = self.args.server.connect(server).await?;
+        let mut client = self.server.connect(server).await?;
         let mut responses = client.subscribe(requests).await?.into_inner();
         while let Some(response) = responses.message().await? {
             let cursors = response.records.iter().map(|r| r.cursor.clone()).collect();

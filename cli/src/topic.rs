@@ -8,7 +8,7 @@ use reqwest::{Method, Url};
 use serde_json::{Value, json};
 
 use crate::{
-    client::{Attempts, ServerArgs, block_on},
+    client::{Attempts, Server, ServerArgs, block_on},
     exit::Exit,
     output::Output,
 };
@@ -28,27 +28,27 @@ enum Command {
         #[arg(default_value = "")]
         prefix: String,
         #[command(flatten)]
-        service: Service,
+        service: ServiceArgs,
     },
     /// Say which offsets a topic retains
     Show {
         /// The topic
         topic: String,
         #[command(flatten)]
-        service: Service,
+        service: ServiceArgs,
     },
     /// Remove a topic with all its records
     Delete {
         /// The topic
         topic: String,
         #[command(flatten)]
-        service: Service,
+        service: ServiceArgs,
     },
 }
 
 /// Who is asked, and for how long.
 #[derive(Debug, clap::Args)]
-struct Service {
+struct ServiceArgs {
     /// Seconds to keep trying while the service is not available
     #[arg(long, default_value_t = 15)]
     timeout: u64,
@@ -56,13 +56,28 @@ struct Service {
     server: ServerArgs,
 }
 
+/// The same with what was not typed.
+struct Service {
+    timeout: u64,
+    server: Server,
+}
+
+impl ServiceArgs {
+    fn resolve(&self) -> anyhow::Result<Service> {
+        Ok(Service {
+            timeout: self.timeout,
+            server: self.server.resolve()?,
+        })
+    }
+}
+
 /// Runs it.
 pub fn run(args: Args, output: Output) -> anyhow::Result<()> {
     block_on(async {
         match args.command {
-            Command::List { prefix, service } => service.list(&prefix, output).await,
-            Command::Show { topic, service } => service.show(topic, output).await,
-            Command::Delete { topic, service } => service.delete(&topic, output).await,
+            Command::List { prefix, service } => service.resolve()?.list(&prefix, output).await,
+            Command::Show { topic, service } => service.resolve()?.show(topic, output).await,
+            Command::Delete { topic, service } => service.resolve()?.delete(&topic, output).await,
         }
     })
 }

@@ -56,6 +56,8 @@ impl Cli {
             .env("PATH", format!("{}:{path}", own.display()))
             .env("HIGHWATER_SERVER", &self.servers)
             .env("HIGHWATER_KEY", &self.key)
+            // Not the contexts of whoever runs the tests.
+            .env("HIGHWATER_CONFIG_DIR", self.folder.join("config"))
             .current_dir(&self.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

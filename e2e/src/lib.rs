@@ -16,6 +16,7 @@
 //! ```
 //! Reading order: `cluster.rs`, `client.rs`, `ledger.rs`, `load.rs`, `live.rs`, then a test.
 
+pub mod admin;
 pub mod binary;
 pub mod cli;
 pub mod client;

@@ -72,9 +72,10 @@ async fn every_line_of_the_readme_does_what_it_says() {
         };
         let mut shell = cli.shell(&line);
         shell
-            .env("HIGHWATER_OPERATOR_KEY", told("operator_key"))
-            .env("TENANT", told("tenant"))
-            .env("PROJECT", told("project"));
+            .env("HIGHWATER_ADMIN_KEY", told("operator_key"))
+            .env("HIGHWATER_CONTROL_PLANE", told("control_plane"))
+            .env("HIGHWATER_TENANT", told("tenant"))
+            .env("HIGHWATER_PROJECT", told("project"));
         let ended = ended(shell).await;
         assert_eq!(ended.code, 0, "{line}: {ended:?}");
         if words[0] == "curl" {

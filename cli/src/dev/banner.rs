@@ -95,10 +95,15 @@ fn paste(layout: &Layout, server: &str) -> String {
             "  curl -H \"Authorization: Bearer $HIGHWATER_KEY\" '{server}/v1/messages/orders/eu/43?from=earliest'"
         ),
         format!("  {this} bench"),
-        format!("  export HIGHWATER_OPERATOR_KEY={}", layout.identity.operator_key),
+        format!("  export HIGHWATER_ADMIN_KEY={}", layout.identity.operator_key),
+        format!("  export HIGHWATER_CONTROL_PLANE=http://{}", layout.control_plane.address),
         format!(
-            "  curl -H \"Authorization: Bearer $HIGHWATER_OPERATOR_KEY\" http://{}/v1/tenants",
-            layout.control_plane.address
+            "  export HIGHWATER_TENANT={} HIGHWATER_PROJECT={}",
+            layout.identity.tenant, layout.identity.project
+        ),
+        format!("  {this} key list"),
+        String::from(
+            "  curl -H \"Authorization: Bearer $HIGHWATER_ADMIN_KEY\" $HIGHWATER_CONTROL_PLANE/v1/tenants",
         ),
         String::from("\nCtrl-C stops everything."),
     ]
