@@ -24,7 +24,10 @@ mod tenant;
 mod token;
 mod usage;
 
-pub use target::{PlatformArgs, TenantArg};
+pub use api::{Answer, Api, is_not_found};
+pub use collection::{Collection, ISSUER, KEY, Kind, MEMBER, PROJECT, TENANT};
+pub use confirm::confirm;
+pub use target::{PlatformArgs, TenantArg, TenantArgs};
 
 use crate::{client::block_on, output::Output};
 

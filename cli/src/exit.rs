@@ -13,7 +13,11 @@ Exit codes:
   2  wrong arguments or configuration
   3  not reachable or not able just now; the same command may succeed later
   4  the key is missing, not valid, or does not allow this
-  5  no such topic or resource";
+  5  no such topic or resource
+  6  `diff` found that something is different";
+
+/// Not a failure, but something for scripts to know.
+const DIFFERENT: u8 = 6;
 
 /// An error that knows its exit code.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +61,11 @@ impl Exit {
     /// Nothing there.
     pub fn not_found(message: impl Into<String>) -> Exit {
         Exit::new(5, message)
+    }
+
+    /// What was compared is not the same.
+    pub fn different(message: impl Into<String>) -> Exit {
+        Exit::new(DIFFERENT, message)
     }
 
     /// A message that was refused.
@@ -134,6 +143,10 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
             said += &text;
         }
     }
-    eprintln!("error: {said}");
+    match code {
+        // What was asked for, and no failure.
+        DIFFERENT => eprintln!("{said}"),
+        _ => eprintln!("error: {said}"),
+    }
     ExitCode::from(code)
 }

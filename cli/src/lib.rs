@@ -4,7 +4,7 @@
 //! stderr. With `-o json` a result is one line of JSON, so that scripts can wait for a line and parse
 //! it. Exit codes are those of [`exit::Exit`].
 //!
-//! Reading order: `context.rs`, `client.rs`, `publish.rs`, `subscribe.rs`, `admin.rs`, `dev.rs`, `bench.rs`.
+//! Reading order: `context.rs`, `client.rs`, `publish.rs`, `subscribe.rs`, `admin.rs`, `declared.rs`, `dev.rs`, `bench.rs`.
 
 use std::process::ExitCode;
 
@@ -15,6 +15,7 @@ mod bench;
 mod client;
 mod context;
 mod control_plane;
+mod declared;
 mod dev;
 mod doctor;
 mod exit;
@@ -64,6 +65,12 @@ enum Command {
     Context(context::Args),
     #[command(flatten)]
     Admin(admin::Command),
+    /// Make a tenant what a file says
+    Apply(declared::ApplyArgs),
+    /// Show what `apply` would do
+    Diff(declared::DiffArgs),
+    /// Print a tenant as a file for `apply`
+    Export(declared::ExportArgs),
     /// Print the completion script of a shell
     Completion {
         /// Which shell
@@ -87,6 +94,9 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(args, output),
         Command::Context(args) => context::run(args, output),
         Command::Admin(command) => admin::run(command, output),
+        Command::Apply(args) => declared::apply(args, output),
+        Command::Diff(args) => declared::diff(args, output),
+        Command::Export(args) => declared::export(args, output),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "highwater", &mut script);
