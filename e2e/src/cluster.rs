@@ -44,6 +44,7 @@ pub const PEER_LOSS_WARNINGS: &[&str] = &[
     "with_raft_state: rx recv error: channel closed",
     // All nodes stop at once.
     "nobody could take over these shards in time",
+    "some of what was delivered last is on no bill",
 ];
 
 /// What several nodes always may warn of: those that start first miss the others, a new leader hears

@@ -1,13 +1,21 @@
 //! A deleted project is closed at once, and soon nothing of it is left: neither topics nor sessions, nor itself.
 
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
 use highwater_e2e::{
     Cluster,
+    client::request,
     cluster::{PEER_LOSS_WARNINGS, Setup},
     eventually,
     mqtt::{Mqtt, connect_to_session},
 };
 use highwater_mqtt::Qos;
 use highwater_proto::control::{State, document::Resource};
+use tokio::time::sleep;
 use tonic::Code;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -89,4 +97,63 @@ async fn a_deleted_project_leaves_nothing_behind_and_others_are_as_they_were() {
             "another project has all it had"
         );
     }
+}
+
+/// Files of all nodes in which these bytes are.
+fn files_with(cluster: &Cluster, bytes: &[u8]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = (0..cluster.size())
+        .map(|node| cluster.data_dir(node).to_owned())
+        .collect();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            // A file may go meanwhile.
+            let contents = fs::read(&path).unwrap_or_default();
+            let has_them = contents.windows(bytes.len()).any(|window| window == bytes);
+            found.extend(has_them.then_some(path));
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_bytes_of_a_deleted_project_are_in_no_file_of_any_node() {
+    const SECRET: &[u8] = b"bytes-that-nobody-may-find-after-the-deletion";
+    let mut cluster = Cluster::start_with(Setup {
+        erasure_interval_ms: 1_000,
+        allowed_warnings: PEER_LOSS_WARNINGS.to_vec(),
+        ..Setup::default()
+    })
+    .await;
+    let (doomed, other) = (cluster.client_of(0, 1), cluster.client_of(1, 0));
+    for number in 0..20 {
+        let topic = format!("a/{number}");
+        doomed.publish(&topic, SECRET.to_vec()).await.unwrap();
+        other.publish(&topic, "stays").await.unwrap();
+    }
+    let mut retained = request("kept", SECRET.to_vec(), "");
+    retained.message.as_mut().unwrap().retain = true;
+    doomed.publish_request(retained).await.unwrap();
+    assert!(
+        !files_with(&cluster, SECRET).is_empty(),
+        "it would be found"
+    );
+    cluster
+        .edit_project(1, |project| project.set_state(State::Deleting))
+        .await;
+    let begun = Instant::now();
+    while !files_with(&cluster, SECRET).is_empty() {
+        let left = files_with(&cluster, SECRET);
+        assert!(begun.elapsed() < Duration::from_secs(120), "{left:?}");
+        sleep(Duration::from_millis(500)).await;
+    }
+    cluster.restart_all().await;
+    assert_eq!(files_with(&cluster, SECRET), Vec::<PathBuf>::new());
+    let (records, _) = other.read_all("a/#", "earliest").await.unwrap();
+    assert_eq!(records.len(), 20, "another project has all it had");
 }

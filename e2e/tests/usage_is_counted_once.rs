@@ -64,8 +64,6 @@ async fn of(cluster: &Cluster, node: usize, protocol: &str) -> Traffic {
 async fn what_comes_in_is_counted_once_while_leaders_are_killed() {
     const MESSAGES: usize = 300;
     let mut cluster = start().await;
-    // All nodes are stopped at once.
-    cluster.allow_warning("on no bill");
     let payload = "x".repeat(100);
     let mut sent = 0;
     for round in 0..3 {

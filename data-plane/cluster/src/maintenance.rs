@@ -29,10 +29,11 @@ const CHECKPOINT_CHECK: Duration = Duration::from_millis(200);
 const RETENTION_CHECK: Duration = Duration::from_secs(1);
 /// How often leaderships are compared with where they belong.
 const BALANCE_CHECK: Duration = Duration::from_secs(2);
-/// When a node that has started first erases what was deleted, and how often from then on. Erasing
-/// rewrites what lies around it; deleted bytes are to be gone in a day.
+/// When a node that has started first erases what was deleted, at the latest.
 const FIRST_ERASURE: Duration = Duration::from_secs(3_600);
-const ERASURE_INTERVAL: Duration = Duration::from_secs(24 * 3_600);
+/// How often it is looked whether the log has let go of what was deleted, and for how long at most.
+const LET_GO_CHECK: Duration = Duration::from_millis(200);
+const LET_GO_CHECKS: usize = 150;
 
 /// How much is held before it is written elsewhere or let go. The defaults are those of a node; a
 /// simulation sets small ones, to get there in seconds.
@@ -46,6 +47,8 @@ pub struct Sizes {
     pub checkpoint_interval: Duration,
     /// Bytes of log kept for replicas that were away; one that needs more gets a snapshot.
     pub log_bytes_kept: u64,
+    /// How often what was deleted is erased from the disk. It rewrites what lies around it.
+    pub erasure_interval: Duration,
 }
 
 impl Default for Sizes {
@@ -55,6 +58,7 @@ impl Default for Sizes {
             checkpoint_bytes: CHECKPOINT_BYTES,
             checkpoint_interval: Duration::from_secs(30),
             log_bytes_kept: LOG_BYTES_KEPT_MAX,
+            erasure_interval: Duration::from_secs(24 * 3_600),
         }
     }
 }
@@ -128,10 +132,10 @@ impl Maintenance {
 
     /// Removes what was deleted from the disk, now and then.
     pub async fn erase_forever(self) {
-        let mut pause = FIRST_ERASURE;
+        let mut pause = self.sizes.erasure_interval.min(FIRST_ERASURE);
         loop {
             time::sleep(pause).await;
-            pause = ERASURE_INTERVAL;
+            pause = self.sizes.erasure_interval;
             let store = self.store.clone();
             let erase = move || store.compact_erased();
             let erased = match self.blocking {
@@ -140,11 +144,35 @@ impl Maintenance {
             };
             match erased {
                 Ok(0) => {}
-                Ok(ranges) => tracing::info!(ranges, "erased what was deleted"),
+                Ok(ranges) => {
+                    tracing::info!(ranges, "erased what was deleted");
+                    self.erase_log().await;
+                }
                 // It stays noted. A store that cannot be written is the next checkpoint's to find.
                 Err(error) => tracing::warn!(%error, "could not erase what was deleted"),
             }
         }
+    }
+
+    /// Has the log let go of everything that it holds now, of which some was deleted: a checkpoint holds the rest.
+    async fn erase_log(&self) {
+        let Ok(sealed) = self.log.seal().await else {
+            // Its failure is told elsewhere.
+            return;
+        };
+        if !self.checkpoint().await {
+            return;
+        }
+        for _ in 0..LET_GO_CHECKS {
+            if self.log.oldest_segment() >= sealed {
+                tracing::info!("the log has let go of what was deleted");
+                return;
+            }
+            self.purge_oldest_segment().await;
+            time::sleep(LET_GO_CHECK).await;
+        }
+        // A replica that lags still needs them, say. What comes to be deleted later brings another try.
+        tracing::warn!("the log still holds what was deleted");
     }
 
     /// Waits for the log to fail, and takes this node out of the groups when it does: a leader that
@@ -172,9 +200,13 @@ impl Maintenance {
 
     /// Lets the oldest segments of the log go while there is more of it than is kept.
     async fn release_log(&self) {
-        if self.log.usage().disk_bytes <= self.sizes.log_bytes_kept {
-            return;
+        if self.log.usage().disk_bytes > self.sizes.log_bytes_kept {
+            self.purge_oldest_segment().await;
         }
+    }
+
+    /// Lets go of what the oldest segment is kept for, as far as a checkpoint covers it.
+    async fn purge_oldest_segment(&self) {
         for (shard, last) in self.log.oldest_segment_holdouts() {
             let Some(replica) = self.replicas.get(shard.0 as usize) else {
                 continue;

@@ -35,6 +35,8 @@ pub struct Config {
     pub shards: u32,
     /// How long a stop may take in all.
     pub shutdown_timeout: Duration,
+    /// How often what was deleted is erased from the disk.
+    pub erasure_interval: Duration,
     /// The door for clients.
     pub client: Door,
     /// Another door for clients, on the port where MQTT is expected.

@@ -364,7 +364,10 @@ async fn cluster_config(
             let (exchange, clock) = (exchange.clone(), clock::system());
             Arc::new(move |node, report| exchange.hear(node, report, clock()))
         },
-        sizes: Sizes::default(),
+        sizes: Sizes {
+            erasure_interval: config.erasure_interval,
+            ..Sizes::default()
+        },
         blocking: Blocking::Threads,
     })
 }

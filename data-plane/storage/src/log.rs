@@ -65,7 +65,7 @@ use std::{io, sync::Arc};
 use highwater_proto::ids::ShardId;
 use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 pub use self::{
     entry::{Entry, LogId, ShardState, Vote},
@@ -76,8 +76,12 @@ pub use self::{
     writer::{LogWriter, OnDurable},
 };
 use self::{
-    front::Front, recovery::Recovered, segments::SegmentTable, shard::Memory, usage::Counters,
-    writer::Command,
+    front::Front,
+    recovery::Recovered,
+    segments::SegmentTable,
+    shard::Memory,
+    usage::Counters,
+    writer::{Change, Command},
 };
 use crate::disk::Disk;
 
@@ -192,6 +196,33 @@ impl Log {
             .collect();
         holdouts.sort_unstable();
         holdouts
+    }
+
+    /// Ends the segment that is being written, and says which one comes after. Once the ones before that are let go,
+    /// nothing that they hold is in a file any more: they are not reused.
+    ///
+    /// # Errors
+    /// Why the log has failed.
+    pub async fn seal(&self) -> io::Result<u64> {
+        let memory = self.shared.shards.read().values().next().cloned();
+        let Some(memory) = memory else {
+            // Nothing was ever written.
+            return Ok(0);
+        };
+        let (on_durable, sealed) = oneshot::channel();
+        let command = Command {
+            memory,
+            committed: None,
+            change: Change::Seal { on_durable },
+        };
+        let stopped = || io::Error::new(io::ErrorKind::BrokenPipe, "the writer has stopped");
+        self.commands.send(command).await.map_err(|_| stopped())?;
+        sealed.await.map_err(|_| stopped())?
+    }
+
+    /// The number of the oldest segment.
+    pub fn oldest_segment(&self) -> u64 {
+        self.shared.segments.oldest()
     }
 
     /// What the log takes and has done, for metrics.

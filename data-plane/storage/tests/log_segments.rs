@@ -56,6 +56,52 @@ fn purged_segments_are_reused_and_their_bytes_are_not_seen_again() {
 }
 
 #[test]
+fn what_a_sealed_log_held_is_in_no_file_once_it_is_let_go() {
+    let mut node = Node::start(FaultDisk::new());
+    let disk = node.disk.clone();
+    let mut sealed = 0;
+    node.with(async |log| {
+        let (busy, idle) = (log.shard(ShardId(1)), log.shard(ShardId(2)));
+        append(&idle, entries(1, 0..1, 500)).await.unwrap();
+        for start in 0..100 {
+            append(&busy, entries(1, start..start + 1, 500))
+                .await
+                .unwrap();
+        }
+        // Some files wait to be reused by now.
+        idle.purge(id(1, 0)).await.unwrap();
+        busy.purge(id(1, 90)).await.unwrap();
+        busy.save_vote(Vote::default()).await.unwrap();
+        assert!(log.usage().spare_segments > 0);
+        sealed = log.seal().await.unwrap();
+        append(&busy, entries(1, 100..101, 500)).await.unwrap();
+        assert!(log.oldest_segment() < sealed, "what is live stays");
+        busy.purge(id(1, 99)).await.unwrap();
+        busy.save_vote(Vote::default()).await.unwrap();
+        assert_eq!(log.oldest_segment(), sealed);
+        assert_eq!(log.usage().spare_segments, 0);
+    });
+    for segment in 1..sealed {
+        for kind in ["log", "spare"] {
+            assert_eq!(disk.contents(&format!("{segment:016x}.{kind}")), None);
+        }
+    }
+    node.with(async |log| {
+        let shard = log.shard(ShardId(1));
+        assert_eq!(shard.live(), 100..101);
+        // From then on files are reused again.
+        for start in 101..200 {
+            append(&shard, entries(1, start..start + 1, 500))
+                .await
+                .unwrap();
+            shard.purge(id(1, start - 1)).await.unwrap();
+        }
+        shard.save_vote(Vote::default()).await.unwrap();
+        assert!(log.usage().spare_segments > 0);
+    });
+}
+
+#[test]
 fn an_idle_shard_holds_a_segment_until_it_is_purged_and_keeps_its_vote_after() {
     let mut node = Node::start(FaultDisk::new());
     let vote = Vote {

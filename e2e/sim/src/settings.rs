@@ -97,6 +97,7 @@ impl Settings {
             checkpoint_bytes: self.checkpoint_bytes,
             checkpoint_interval: self.checkpoint_interval,
             log_bytes_kept: self.log_bytes_kept,
+            erasure_interval: self.checkpoint_interval * 4,
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct Setup {
     pub tls: bool,
     /// Whether clients of MQTT have ports of their own, one of them with TLS: needs `tls`.
     pub mqtt_ports: bool,
+    /// How often what was deleted is erased from the disks, in milliseconds.
+    pub erasure_interval_ms: u64,
     /// What is logged.
     pub log_level: &'static str,
     /// Texts that may be in a warning.
@@ -45,6 +47,7 @@ impl Default for Setup {
             otlp_endpoint: None,
             tls: false,
             mqtt_ports: false,
+            erasure_interval_ms: 24 * 3_600 * 1_000,
             log_level: "info",
             allowed_warnings: Vec::new(),
         }
@@ -155,12 +158,13 @@ fn write_node(folder: &Path, setup: &Setup, index: usize, peers: &[u16]) -> Node
         format!("[mqtt]\nlisten = \"{plain}\"\n\n[mqtts]\nlisten = \"{sealed}\"\n{client_tls}")
     });
     let peer_tls = tls("peer", "tls_ca = \"ca.pem\"\n");
-    let log_level = setup.log_level;
+    let (log_level, erasure_interval_ms) = (setup.log_level, setup.erasure_interval_ms);
     let config = format!(
         r#"node = {id}
 cluster_secret = "{CLUSTER_SECRET}"
 data_dir = "data-{id}"
 shards = {shards}
+erasure_interval_ms = {erasure_interval_ms}
 
 [client]
 listen = "{client}"

@@ -32,6 +32,8 @@ pub(super) struct File {
     shards: u32,
     #[serde(default = "shutdown_timeout_ms")]
     shutdown_timeout_ms: u64,
+    #[serde(default = "erasure_interval_ms")]
+    erasure_interval_ms: u64,
     client: ClientFile,
     mqtt: Option<DoorFile>,
     mqtts: Option<DoorFile>,
@@ -107,6 +109,10 @@ fn shards() -> u32 {
     64
 }
 
+fn erasure_interval_ms() -> u64 {
+    24 * 3_600 * 1_000
+}
+
 fn shutdown_timeout_ms() -> u64 {
     30_000
 }
@@ -170,6 +176,7 @@ impl File {
             data_dir: folder.join(self.data_dir),
             shards: check_shards(self.shards)?,
             shutdown_timeout,
+            erasure_interval: Duration::from_millis(self.erasure_interval_ms.max(1)),
             client: check_door("client", self.client.door(), folder)?,
             mqtt,
             mqtts,

@@ -52,6 +52,7 @@ pub const KEYS: &[Key] = &[
     key("data_dir", Text, "\"data\"", "Where the node keeps its log and its topics."),
     key("shards", Integer, "64", "Raft groups of the cluster. Fixed at its first start."),
     key("shutdown_timeout_ms", Integer, "30000", "How long a stop may take in all, connections and hand-over of leadership included."),
+    key("erasure_interval_ms", Integer, "86400000", "How often what was deleted is erased from the disk, the log included; it rewrites what lies around it. First after an hour, at the latest."),
     key("client.listen", Text, "\"0.0.0.0:8080\"", "Address for clients of all protocols, and for health and metrics."),
     optional("client.tls_cert", Text, "\"client.pem\"", "Certificate chain (PEM). With it and its key, the client door speaks TLS only."),
     optional("client.tls_key", Text, "\"client.key\"", "Private key of the certificate (PEM)."),

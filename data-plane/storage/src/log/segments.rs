@@ -88,6 +88,12 @@ impl SegmentTable {
             .cloned()
     }
 
+    /// The oldest segment; 0 when there is none.
+    pub(super) fn oldest(&self) -> u64 {
+        let segments = self.segments.read();
+        segments.front().map_or(0, |oldest| oldest.identity.segment)
+    }
+
     /// The oldest segment, unless it is the only one.
     pub(super) fn oldest_of_many(&self) -> Option<u64> {
         let segments = self.segments.read();
@@ -125,6 +131,8 @@ pub(super) struct SegmentFiles {
     current: Option<Arc<Segment>>,
     /// Where the next batch goes in the current segment.
     end: u64,
+    /// Segments before this one hold what is to be in no file any more: they are removed and not reused.
+    reused_from: u64,
 }
 
 impl SegmentFiles {
@@ -141,7 +149,19 @@ impl SegmentFiles {
             spares,
             current: table.newest(),
             end,
+            reused_from: 0,
         }
+    }
+
+    /// Everything that was written so far is to be in no file once it is let go: what was reused, or waits to be, would
+    /// still hold it.
+    pub(super) fn forget(&mut self, counters: &Counters) -> io::Result<()> {
+        self.reused_from = self.current().identity.segment + 1;
+        for spare in self.spares.drain(..) {
+            self.disk.remove(&spare.name)?;
+        }
+        self.count_spares(counters);
+        self.disk.sync_dir()
     }
 
     /// Whether that many bytes still go into the current segment.
@@ -252,9 +272,12 @@ impl SegmentFiles {
     ) -> io::Result<()> {
         while let Some(segment) = table.pop_before(live) {
             let number = segment.identity.segment;
-            let usual = segment.bytes == self.options.segment_bytes;
+            let may_be_reused =
+                segment.bytes == self.options.segment_bytes && number >= self.reused_from;
             match Arc::try_unwrap(segment) {
-                Ok(segment) if usual && self.spares.len() < self.options.spare_segments_max => {
+                Ok(segment)
+                    if may_be_reused && self.spares.len() < self.options.spare_segments_max =>
+                {
                     let name = spare_name(number);
                     self.disk.rename(&segment.name, &name)?;
                     self.spares.push(Spare {

@@ -49,6 +49,11 @@ pub(super) enum Change {
     Purge {
         id: LogId,
     },
+    /// Of no shard: what was written so far is to be in a segment that can be let go, and then in no file.
+    Seal {
+        /// Gets the number of the segment that comes after.
+        on_durable: oneshot::Sender<io::Result<u64>>,
+    },
 }
 
 /// The single writer of a [`super::Log`]. Run one of its two drivers; they differ only in how they wait.
@@ -179,7 +184,13 @@ impl LogWriter {
         // Room for the empty batch of a clean stop is always kept.
         let bytes =
             ((BATCH_HEADER_BYTES + bytes).next_multiple_of(BATCH_ALIGN) + BATCH_ALIGN) as u64;
-        if !self.files.fits(bytes) {
+        let seals = self.drained.iter().any(|command| command.change.seals());
+        if seals {
+            self.files
+                .forget(&self.shared.counters)
+                .map_err(|error| ("forget its spare segments", error))?;
+        }
+        if seals || !self.files.fits(bytes) {
             self.start_segment(bytes)
                 .map_err(|error| ("start a segment", error))?;
             self.reclaim()?;
@@ -240,6 +251,7 @@ impl LogWriter {
                     self.batch.truncate(shard, *kept);
                     state.last = *kept;
                 }
+                Change::Seal { .. } => {}
                 Change::Purge { id } => {
                     self.batch.purge(shard, *id);
                     state.purged = Some(*id);
@@ -363,6 +375,10 @@ impl Drop for LogWriter {
 }
 
 impl Change {
+    fn seals(&self) -> bool {
+        matches!(self, Change::Seal { .. })
+    }
+
     /// The most it adds to a batch, with a record of what is committed.
     fn bytes(&self) -> usize {
         let own = match self {
@@ -370,9 +386,10 @@ impl Change {
                 .iter()
                 .map(|entry| entry.payload.len() + ENTRY_OVERHEAD_BYTES)
                 .sum(),
-            Change::Vote { .. } | Change::Truncate { .. } | Change::Purge { .. } => {
-                RECORD_BYTES_SMALL_MAX
-            }
+            Change::Vote { .. }
+            | Change::Truncate { .. }
+            | Change::Purge { .. }
+            | Change::Seal { .. } => RECORD_BYTES_SMALL_MAX,
         };
         own + RECORD_BYTES_SMALL_MAX
     }

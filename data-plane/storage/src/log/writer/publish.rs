@@ -44,6 +44,10 @@ impl LogWriter {
                     memory.front().on_purged(id);
                     frees = true;
                 }
+                Change::Seal { on_durable } => {
+                    frees = true;
+                    drop(on_durable.send(Ok(segment)));
+                }
             }
         }
         self.trim_cache();
@@ -64,6 +68,7 @@ impl LogWriter {
                 Change::Vote { on_durable, .. } | Change::Truncate { on_durable, .. } => {
                     drop(on_durable.send(Err(error)));
                 }
+                Change::Seal { on_durable } => drop(on_durable.send(Err(error))),
                 Change::Purge { .. } => {}
             }
         }
