@@ -7,4 +7,4 @@ mod routes;
 mod shape;
 mod sum;
 
-pub use routes::routes;
+pub use routes::{key_uses, routes};

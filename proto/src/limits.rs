@@ -365,10 +365,16 @@ pub const TOKEN_CLAIMS_MAX: usize = 64;
 pub const USAGE_HOURS_KEPT: u64 = 400 * 24;
 /// Projects whose usage one request reads at once.
 pub const USAGE_READS_MAX: usize = 16;
+/// Hours that are shown one by one: thirty-one days.
+pub const USAGE_HOURLY_MAX: u64 = 31 * 24;
 /// Hours that one question about usage may be about.
 pub const USAGE_HOURS_MAX: u64 = 400 * 24;
 /// How often a node's reading of what it has counted is taken, in milliseconds.
 pub const USAGE_READING_MS: u64 = 2_000;
+/// How exactly it is known when a key was last used, in milliseconds.
+pub const KEY_USE_MS: u64 = 60_000;
+/// Keys of one project of which it is known when they were last used, those included that are gone.
+pub const KEY_USES_MAX: usize = 2 * PROJECT_KEYS_MAX;
 /// Projects in one reading.
 pub const READING_PROJECTS_MAX: usize = 1_000;
 /// Time after which a meter that is not heard of any more is forgotten, in milliseconds: a day.

@@ -1,9 +1,12 @@
 //! `…/api-keys` of a project.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use axum::{Json, extract::State};
-use highwater_proto::{control::Role, ids::KeyId};
+use highwater_proto::{
+    control::Role,
+    ids::{KeyId, ProjectId, TenantId},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -11,7 +14,7 @@ use super::{
     shape::{ApiKey, ApiKeyPatch, ApiKeyWithSecret, NewApiKey, Rotation},
 };
 use crate::{
-    admin::Need,
+    admin::{Caller, Need},
     api::Api,
     http::{
         Asked, IfMatch, InPath, KeyPath, Listing, Page, Parameters, Precondition, ProjectPath,
@@ -19,6 +22,7 @@ use crate::{
     },
     projects,
     refusal::Result,
+    usage,
     write::{Answer, random},
 };
 
@@ -35,6 +39,20 @@ fn draw(api: &Api, id: KeyId) -> Result<Secret> {
     Ok(Secret { text, hash })
 }
 
+/// When each key of a project was last used, for who may see that.
+async fn uses(
+    api: &Api,
+    caller: &Caller,
+    (tenant, project): (TenantId, ProjectId),
+) -> Result<HashMap<KeyId, u64>> {
+    let need = Need::Tenant(tenant, Role::Viewer);
+    let (ms, spread) = api.read(caller, need, |now| {
+        let found = projects::find(now, (tenant, project))?;
+        Ok((now.ms, found.value.spread))
+    })?;
+    Ok(usage::key_uses(api, project, spread, ms).await)
+}
+
 /// List the API keys of a project
 #[utoipa::path(get, operation_id = "list_api_keys", path = "/v1/tenants/{tenant}/projects/{project}/api-keys", tag = "api-keys",
     params(ProjectPath, Parameters),
@@ -48,13 +66,17 @@ async fn list(
     let name = format!("keys of {project}");
     let after: Option<KeyId> = listing.position(&api, &name)?;
     let need = Need::Tenant(tenant, Role::Viewer);
+    let uses = uses(&api, &listing.caller, (tenant, project)).await?;
     api.read(&listing.caller, need, |now| {
         projects::find(now, (tenant, project))?;
         let keys = &now.catalogue.keys;
         let named = listing.name.as_ref().map(|name| keys.named(project, name));
         let all = named.is_none().then(|| keys.of_after(project, after));
         let found = named.flatten().into_iter().chain(all.into_iter().flatten());
-        let shown = found.map(|(id, stored)| (id, ApiKey::of(now.ms, id, project, stored)));
+        let shown = found.map(|(id, stored)| {
+            let key = ApiKey::of(now.ms, id, project, stored);
+            (id, key.used(&uses))
+        });
         listing.page(&api, &name, shown).map(Json)
     })
 }
@@ -91,12 +113,11 @@ async fn get(
     Asked(caller): Asked,
 ) -> Result<Answer> {
     let at = (at.tenant.0, at.project.0, at.key.0);
+    let uses = uses(&api, &caller, (at.0, at.1)).await?;
     api.read(&caller, Need::Tenant(at.0, Role::Viewer), |now| {
         let stored = rules::find(now, at)?;
-        Ok(Answer::of(
-            stored.version,
-            &ApiKey::of(now.ms, at.2, at.1, stored),
-        ))
+        let key = ApiKey::of(now.ms, at.2, at.1, stored);
+        Ok(Answer::of(stored.version, &key.used(&uses)))
     })
 }
 

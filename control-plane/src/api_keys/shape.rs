@@ -1,5 +1,7 @@
 //! API keys as JSON.
 
+use std::collections::HashMap;
+
 use highwater_proto::{
     control,
     ids::{KeyId, ProjectId},
@@ -38,6 +40,9 @@ pub struct ApiKey {
     /// Until when the secret that it had before is still good.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous_secret_until: Option<Timestamp>,
+    /// When something was last let in with it, to the minute; missing as long as nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<Timestamp>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -118,8 +123,17 @@ impl ApiKey {
             hint: stored.value.hint.clone(),
             expires_at: settings.expires_at,
             previous_secret_until: previous.filter(|until| until.0 > now_ms),
+            last_used_at: None,
             created_at: Timestamp(stored.created_at_ms),
             updated_at: Timestamp(stored.updated_at_ms),
+        }
+    }
+
+    /// With when it was last used.
+    pub fn used(self, uses: &HashMap<KeyId, u64>) -> ApiKey {
+        ApiKey {
+            last_used_at: uses.get(&self.id.0).map(|used_ms| Timestamp(*used_ms)),
+            ..self
         }
     }
 }

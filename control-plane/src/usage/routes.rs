@@ -1,6 +1,6 @@
 //! `…/usage` of a tenant and of a project.
 
-use std::sync::Arc;
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use axum::{
     Json,
@@ -13,8 +13,8 @@ use axum::{
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use highwater_proto::{
-    control::{Hour, ReadUsageRequest, Role},
-    ids::ProjectId,
+    control::{Hour, ReadUsageRequest, ReadUsageResponse, Role},
+    ids::{KeyId, ProjectId},
     limits::USAGE_READS_MAX,
 };
 use tracing::warn;
@@ -22,7 +22,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     csv,
-    shape::{Asked, Period, Usage},
+    shape::{Asked, HOUR_MS, Period, Usage},
     sum::sum,
 };
 use crate::{
@@ -103,18 +103,41 @@ async fn show(
 }
 
 async fn read(api: &Api, period: Period, project: ProjectId, spread: u32) -> Result<Vec<Hour>> {
+    let hours = period.from_hour..period.to_hour;
+    let read = ask(api, project, spread, hours).await;
+    let refusal = Reason::NoNode.because("the usage cannot be read at the moment");
+    Ok(read.ok_or(refusal)?.hours)
+}
+
+/// When each key of a project was last used, in milliseconds since the Unix epoch. Nothing, when no node says it.
+pub async fn key_uses(
+    api: &Api,
+    project: ProjectId,
+    spread: u32,
+    now_ms: u64,
+) -> HashMap<KeyId, u64> {
+    let now = now_ms / HOUR_MS;
+    let known = ask(api, project, spread, now..now + 1).await;
+    let keys = known.into_iter().flat_map(|usage| usage.keys);
+    keys.filter_map(|used| Some((used.key.parse().ok()?, used.used_ms)))
+        .collect()
+}
+
+async fn ask(
+    api: &Api,
+    project: ProjectId,
+    spread: u32,
+    hours: Range<u64>,
+) -> Option<ReadUsageResponse> {
     let request = ReadUsageRequest {
         project: project.to_string(),
         spread,
-        from_hour: period.from_hour,
-        to_hour: period.to_hour,
+        from_hour: hours.start,
+        to_hour: hours.end,
     };
     let read = api.nodes.read_usage(request).await;
-    let read = read.map_err(|status| {
-        warn!(reason = status.message(), %project, "usage cannot be read");
-        Reason::NoNode.because("the usage cannot be read at the moment")
-    });
-    Ok(read?.hours)
+    read.inspect_err(|status| warn!(reason = status.message(), %project, "usage cannot be read"))
+        .ok()
 }
 
 /// Whether a table is what the client asks for first.

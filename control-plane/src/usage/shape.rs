@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use highwater_proto::{control, limits::USAGE_HOURS_MAX};
+use highwater_proto::{
+    control,
+    limits::{USAGE_HOURLY_MAX, USAGE_HOURS_MAX},
+};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -11,9 +14,8 @@ use crate::{
     shapes::Timestamp,
 };
 
-const HOUR_MS: u64 = 3_600 * 1_000;
-/// Most hours that are shown one by one: thirty-one days.
-const HOURLY_MAX: u64 = 31 * 24;
+/// Milliseconds in an hour.
+pub const HOUR_MS: u64 = 3_600 * 1_000;
 
 /// What time is divided into.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -104,7 +106,7 @@ impl Asked {
         let by = self.by.unwrap_or_default();
         let step = by.hours();
         let (most, usual) = match by {
-            By::Hour => (HOURLY_MAX, 24),
+            By::Hour => (USAGE_HOURLY_MAX, 24),
             By::Day => (USAGE_HOURS_MAX, 30 * 24),
         };
         let until_ms = self
@@ -188,7 +190,7 @@ mod tests {
             })
         };
         assert_eq!(hourly(at(10), at(11)), Ok((10, 12)));
-        assert!(hourly(at(10), at(11 + HOURLY_MAX)).is_err());
+        assert!(hourly(at(10), at(11 + USAGE_HOURLY_MAX)).is_err());
         assert!(hourly(at(11), at(9)).is_err());
         assert!(hourly(at(9_999), None).is_err());
     }

@@ -45,6 +45,7 @@ struct State {
     log: Vec<Document>,
     audit: Vec<AuditEntry>,
     usage: HashMap<String, Vec<Hour>>,
+    key_uses: Vec<proto::KeyUse>,
 }
 
 impl Cluster {
@@ -88,6 +89,14 @@ impl Cluster {
     /// A project has used this.
     pub fn set_usage(&self, project: &str, hours: Vec<Hour>) {
         self.state.lock().usage.insert(project.to_owned(), hours);
+    }
+
+    /// A key was used.
+    pub fn use_key(&self, key: &str, used_ms: u64) {
+        self.state.lock().key_uses.push(proto::KeyUse {
+            key: key.to_owned(),
+            used_ms,
+        });
     }
 
     /// The data plane has removed a project.
@@ -212,6 +221,7 @@ impl Catalogue for Cluster {
         let hours = state.usage.get(&request.project).cloned();
         Ok(Response::new(ReadUsageResponse {
             hours: hours.unwrap_or_default(),
+            keys: state.key_uses.clone(),
         }))
     }
 

@@ -146,3 +146,30 @@ async fn a_time_that_is_none_or_too_long_is_refused() {
     let reply = operator.get(&format!("{tenant}/usage")).await;
     reply.refused(503, "no_leader");
 }
+
+#[tokio::test]
+async fn a_key_shows_when_it_was_last_used() {
+    let stage = Stage::new().await;
+    let served = stage.serve().await;
+    let operator = stage.operator(&served);
+    let tenant = operator.tenant("acme").await;
+    let project = operator.project(&tenant, "a").await;
+    let (used, _) = operator.key(&project, "used").await;
+    let (unused, _) = operator.key(&project, "unused").await;
+    stage.cluster.use_key(last(&used), BEGIN_MS);
+    let key = operator.get(&used).await.ok();
+    assert_eq!(key["last_used_at"], "2027-01-15T08:00:00.000Z");
+    assert!(
+        operator
+            .get(&unused)
+            .await
+            .ok()
+            .get("last_used_at")
+            .is_none()
+    );
+    let keys = operator.get(&format!("{project}/api-keys")).await.ok();
+    assert_eq!(keys["items"][0]["last_used_at"], "2027-01-15T08:00:00.000Z");
+    // Keys are shown, too, when no node answers.
+    stage.cluster.is_down.store(true, Ordering::SeqCst);
+    assert!(operator.get(&used).await.ok().get("last_used_at").is_none());
+}

@@ -17,12 +17,16 @@ mod project;
 mod table;
 pub mod tokens;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use highwater_credentials::{KeyHasher, SecretHash};
 use highwater_proto::{
     ErrorCode,
     ids::{IssuerId, KeyId, ProjectId, RevocationId, SigningKeyId, TenantId},
+    limits::KEY_USE_MS,
 };
 
 pub use self::{
@@ -82,9 +86,22 @@ pub struct ApiKey {
     pub permissions: Arc<Permissions>,
     /// When it opens nothing any more, in milliseconds since the Unix epoch.
     pub expires_at_ms: Option<u64>,
+    /// When it was last taken note of that it was used, on this node.
+    pub used_at_ms: Arc<AtomicU64>,
 }
 
 impl ApiKey {
+    /// Whether it is to be taken note of that it is used now.
+    fn is_used(&self, now_ms: u64) -> bool {
+        let before = self.used_at_ms.load(Ordering::Relaxed);
+        let order = Ordering::Relaxed;
+        now_ms >= before.saturating_add(KEY_USE_MS)
+            && self
+                .used_at_ms
+                .compare_exchange(before, now_ms, order, order)
+                .is_ok()
+    }
+
     /// Until when this secret opens it: nothing when it never did, no time when for good.
     fn opens_until(&self, secret_hash: SecretHash) -> Option<Option<u64>> {
         // Both are compared, so that it takes as long whichever it is.
@@ -181,7 +198,11 @@ impl Catalogue {
         now_ms: u64,
     ) -> Result<Principal> {
         let (id, secret_hash) = hasher.read_key(credential).ok_or_else(unknown)?;
-        self.principal(id, secret_hash, now_ms)
+        let principal = self.principal(id, secret_hash, now_ms)?;
+        if self.keys.get(&id).is_some_and(|key| key.is_used(now_ms)) {
+            principal.project.usage.meter().key_used(id, now_ms);
+        }
+        Ok(principal)
     }
 
     /// The token in a text whose signature is right. It may be kept, to be looked at again by
@@ -306,6 +327,7 @@ mod tests {
             previous: None,
             permissions: Arc::new(permissions),
             expires_at_ms: Some(10),
+            used_at_ms: Arc::default(),
         };
         let tenant = TenantId::generate();
         let project = Project::new(project, tenant, "p", vec![ShardId(0)]);

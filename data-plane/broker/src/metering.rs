@@ -14,7 +14,11 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use highwater_proto::{cluster as wire, ids::ProjectId};
+use highwater_proto::{
+    cluster as wire,
+    ids::{KeyId, ProjectId},
+    limits::KEY_USES_MAX,
+};
 
 use crate::{broker::Broker, catalogue::place_project, handle::ReadRequest, refusal::Result};
 
@@ -87,6 +91,8 @@ pub struct Hour {
     pub peak_connections: u64,
     /// What each node has last said of its connections, and when.
     connections: BTreeMap<u64, (u64, u64)>,
+    /// When each of the project's keys was last used, in milliseconds since the Unix epoch: in the last hour only.
+    pub keys: BTreeMap<KeyId, u64>,
 }
 
 /// Time after which what a node has said of its connections counts no more: it is gone, and they are elsewhere.
@@ -152,6 +158,17 @@ fn traffics_from_wire(traffics: &[wire::Traffic]) -> Traffics {
     read
 }
 
+fn key_use(key: &[u8; 16], used_ms: u64) -> wire::KeyUse {
+    wire::KeyUse {
+        key: key.to_vec().into(),
+        used_ms,
+    }
+}
+
+fn key_from_wire(used: &wire::KeyUse) -> Option<(KeyId, u64)> {
+    Some((KeyId::try_from(&used.key[..]).ok()?, used.used_ms))
+}
+
 impl Hour {
     /// An hour in which nothing was used.
     pub fn new(hour: u64) -> Hour {
@@ -176,6 +193,11 @@ impl Hour {
                     time_ms: *time_ms,
                 })
                 .collect(),
+            keys: self
+                .keys
+                .iter()
+                .map(|(key, used_ms)| key_use(key.as_bytes(), *used_ms))
+                .collect(),
         }
     }
 
@@ -190,6 +212,7 @@ impl Hour {
             connections: connections
                 .map(|said| (said.node, (said.connections, said.time_ms)))
                 .collect(),
+            keys: hour.keys.iter().filter_map(key_from_wire).collect(),
         }
     }
 
@@ -200,6 +223,23 @@ impl Hour {
         }
         self.stored_bytes += other.stored_bytes;
         self.peak_connections += other.peak_connections;
+        for (key, used_ms) in &other.keys {
+            self.used(*key, *used_ms);
+        }
+    }
+
+    /// A key was used.
+    fn used(&mut self, key: KeyId, used_ms: u64) {
+        let last_ms = self.keys.entry(key).or_default();
+        *last_ms = (*last_ms).max(used_ms);
+        if self.keys.len() > KEY_USES_MAX {
+            let oldest = self
+                .keys
+                .iter()
+                .min_by_key(|(key, used_ms)| (**used_ms, **key));
+            let oldest = oldest.map(|(key, _)| *key);
+            oldest.and_then(|key| self.keys.remove(&key));
+        }
     }
 
     /// A node has had so many connections at once.

@@ -215,6 +215,7 @@ fn read_key(id: &str, key: &control::ApiKey) -> Result<Option<ApiKey>, String> {
         previous,
         permissions: Arc::new(permissions(&key.permissions)?),
         expires_at_ms: limit(key.expires_at_ms),
+        used_at_ms: Arc::default(),
     };
     Ok((!key.is_disabled).then_some(read))
 }

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use highwater_proto::{cluster as wire, ids::ProjectId, limits::METER_FORGOTTEN_MS};
 use rustc_hash::FxHashMap;
 
-use super::{HOUR_MS, Hour, Protocol, place, traffics_from_wire};
+use super::{HOUR_MS, Hour, Protocol, key_from_wire, place, traffics_from_wire};
 
 /// What the projects of a shard have used in the hour that is going on, and whose readings were taken.
 #[derive(Debug, Default)]
@@ -120,6 +120,9 @@ impl Ledger {
                 traffic.add(more);
             }
             hour.said(reading.node, read.connections, time_ms);
+            for (key, used_ms) in read.keys.iter().filter_map(key_from_wire) {
+                hour.used(key, used_ms);
+            }
         }
     }
 
@@ -137,6 +140,7 @@ impl Ledger {
                     // What is stored stays so until something says otherwise.
                     let next = Hour {
                         stored_bytes: hour.stored_bytes,
+                        keys: std::mem::take(&mut hour.keys),
                         ..Hour::new(now)
                     };
                     metered.over.push((project, std::mem::replace(hour, next)));

@@ -5,6 +5,9 @@ use std::sync::{
     atomic::{AtomicI64, AtomicU64, Ordering},
 };
 
+use highwater_proto::ids::KeyId;
+use parking_lot::Mutex;
+
 use super::{PROTOCOLS, Protocol, Traffic, Traffics, place};
 use crate::quota::Usage;
 
@@ -14,6 +17,8 @@ pub struct Meter {
     protocols: [Counters; PROTOCOLS.len()],
     /// The most connections at once, since that was last asked.
     open_max: AtomicU64,
+    /// Keys that were used, and when, since that was last asked.
+    keys: Mutex<Vec<(KeyId, u64)>>,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +38,21 @@ impl Meter {
             counters.messages_out.fetch_add(records, Ordering::Relaxed);
             counters.bytes_out.fetch_add(bytes, Ordering::Relaxed);
         }
+    }
+
+    /// A key was used, at a time in milliseconds since the Unix epoch.
+    pub fn key_used(&self, key: KeyId, now_ms: u64) {
+        self.keys.lock().push((key, now_ms));
+    }
+
+    /// Keys that were used, and when, since this was last asked.
+    pub fn take_keys(&self) -> Vec<(KeyId, u64)> {
+        std::mem::take(&mut self.keys.lock())
+    }
+
+    /// Whether any key was.
+    pub fn has_keys(&self) -> bool {
+        !self.keys.lock().is_empty()
     }
 
     /// What was counted so far, at a time in milliseconds since the Unix epoch.

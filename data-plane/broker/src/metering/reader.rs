@@ -9,7 +9,7 @@ use highwater_proto::{
     limits::READING_PROJECTS_MAX,
 };
 
-use super::{Traffic, Traffics, traffics_to_wire};
+use super::{Traffic, Traffics, key_use, traffics_to_wire};
 use crate::{broker::Broker, catalogue::Project, refusal::Result};
 
 /// Takes readings of all projects of a node.
@@ -43,10 +43,12 @@ impl Read {
         let meter = project.usage.meter();
         let (total, open) = (meter.read(now_ms), meter.open());
         let more: Traffics = std::array::from_fn(|at| total[at].since(&self.total[at]));
-        let is_silent = open == self.open && more.iter().all(|more| more.messages_out == 0);
+        let has_keys = meter.has_keys();
+        let is_silent =
+            !has_keys && open == self.open && more.iter().all(|more| more.messages_out == 0);
         let is_nothing = more.iter().all(|more| *more == Traffic::default());
         let is_due = now_ms >= self.at_ms.saturating_add(silent_ms);
-        if (is_silent && !is_due) || (is_nothing && open == self.open) {
+        if (is_silent && !is_due) || (is_nothing && open == self.open && !has_keys) {
             return None;
         }
         (self.total, self.open, self.at_ms) = (total, open, now_ms);
@@ -54,6 +56,11 @@ impl Read {
             project: project.id.as_bytes().to_vec().into(),
             traffic: traffics_to_wire(&more),
             connections: meter.take_open_max(),
+            keys: meter
+                .take_keys()
+                .into_iter()
+                .map(|(key, used_ms)| key_use(key.as_bytes(), used_ms))
+                .collect(),
         })
     }
 }

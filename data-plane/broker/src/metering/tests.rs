@@ -20,6 +20,7 @@ fn reading(number: u64, node: u64, messages_out: u64, connections: u64) -> wire:
             project: PROJECT.as_bytes().to_vec().into(),
             traffic: vec![traffic.to_wire(Protocol::Mqtt)],
             connections,
+            keys: vec![key_use(&[9; 16], number)],
         }],
     }
 }
@@ -76,6 +77,12 @@ fn an_hour_is_over_when_the_next_one_begins_and_what_is_stored_stays() {
     );
     ledger.take(&reading(1, 1, 1, 0), 3 * HOUR_MS, &mut metered);
     assert_eq!(ledger.hour(PROJECT).unwrap().stored_bytes, 4);
+    // When keys were used is known from hour to hour, and kept once.
+    ledger.take(&reading(7, 1, 0, 0), 4 * HOUR_MS, &mut metered);
+    ledger.take(&reading(1, 2, 0, 0), 5 * HOUR_MS, &mut metered);
+    let keys = &ledger.hour(PROJECT).unwrap().keys;
+    assert_eq!(keys.values().collect::<Vec<_>>(), [&7]);
+    assert!(metered.over.iter().all(|(_, hour)| hour.keys.is_empty()));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use highwater_broker::{
 use highwater_proto::{
     ErrorCode,
     control::{
-        AuditEntry, Cluster, CommitRequest, CommitResponse, GetClusterRequest, Hour,
+        AuditEntry, Cluster, CommitRequest, CommitResponse, GetClusterRequest, Hour, KeyUse,
         ReadAuditRequest, ReadAuditResponse, ReadUsageRequest, ReadUsageResponse, Traffic,
         WatchRequest, WatchResponse, catalogue_server::Catalogue,
     },
@@ -135,13 +135,12 @@ impl Catalogue for Service {
         &self,
         request: Request<ReadUsageRequest>,
     ) -> Result<Response<ReadUsageResponse>, Status> {
-        let hours = read_usage(&self.door.broker, request.into_inner()).await;
-        let hours = hours.map(|hours| Response::new(ReadUsageResponse { hours }));
-        hours.map_err(|r| self.refuse(&r))
+        let usage = read_usage(&self.door.broker, request.into_inner()).await;
+        usage.map(Response::new).map_err(|r| self.refuse(&r))
     }
 }
 
-async fn read_usage(broker: &Broker, request: ReadUsageRequest) -> Result<Vec<Hour>> {
+async fn read_usage(broker: &Broker, request: ReadUsageRequest) -> Result<ReadUsageResponse> {
     let invalid = |message| Refusal::new(ErrorCode::InvalidRequest, message);
     let project = request.project.parse::<ProjectId>();
     let project = project.map_err(|_| invalid("the project is no id"))?;
@@ -150,7 +149,15 @@ async fn read_usage(broker: &Broker, request: ReadUsageRequest) -> Result<Vec<Ho
         return Err(invalid("there are so many hours at most"));
     }
     let hours = metering::usage(broker, project, request.spread as usize, hours).await?;
-    Ok(hours.iter().map(hour_to_wire).collect())
+    let keys = hours.last().map(|hour| hour.keys.iter());
+    let keys = keys.into_iter().flatten().map(|(key, used_ms)| KeyUse {
+        key: key.to_string(),
+        used_ms: *used_ms,
+    });
+    Ok(ReadUsageResponse {
+        keys: keys.collect(),
+        hours: hours.iter().map(hour_to_wire).collect(),
+    })
 }
 
 fn hour_to_wire(hour: &metering::Hour) -> Hour {

@@ -296,6 +296,7 @@ fn make_key(project: ProjectId, permissions: Permissions) -> (String, ApiKey) {
         previous: None,
         permissions: Arc::new(permissions),
         expires_at_ms: None,
+        used_at_ms: Arc::default(),
     };
     (text, key)
 }

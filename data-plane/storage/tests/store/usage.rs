@@ -36,6 +36,7 @@ fn read_meter(world: &mut World, number: u64, messages_out: u64) {
             project: PROJECT.as_bytes().to_vec().into(),
             traffic: vec![traffic],
             connections: 1,
+            keys: Vec::new(),
         }],
     };
     world.apply(Command::Reading(reading));
