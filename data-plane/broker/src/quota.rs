@@ -190,6 +190,18 @@ impl Usage {
         Ok(())
     }
 
+    /// How many messages are left to be published here and how many there are in a second, where that is limited: of the
+    /// project or of its tenant, whichever has fewer.
+    pub fn publish_left(&self, now_ms: u64) -> Option<(u64, u64)> {
+        let limiters = self
+            .with_tenant()
+            .map(|usage| usage.rate(Rate::PublishMessages));
+        let limited = limiters.filter(|limiter| limiter.limit().is_some());
+        limited
+            .map(|limiter| limiter.left(now_ms))
+            .min_by_key(|(left, _)| *left)
+    }
+
     /// Whether something may be delivered at a time, for those who would rather be told than wait.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod cloud_events;
 pub(crate) mod problem;
 mod publish;
 pub(crate) mod query;
+mod rate;
 mod read;
 mod tickets;
 mod topics;

@@ -33,7 +33,7 @@ use super::{
     problem::{Document, respond},
     publish::read_body,
     query::Parameters,
-    refuse,
+    rate, refuse,
 };
 use crate::{
     gateway::Door,
@@ -65,7 +65,10 @@ pub async fn publish(
         Ok((principal, parse(&body)?))
     };
     match requests.await {
-        Ok((principal, requests)) => publish_all(&door, &principal, requests).await,
+        Ok((principal, requests)) => {
+            let response = publish_all(&door, &principal, requests).await;
+            rate::say(&door, &principal.project, response)
+        }
         Err(refusal) => refuse(&door, refusal),
     }
 }

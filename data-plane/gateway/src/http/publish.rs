@@ -39,7 +39,7 @@ use http_body_util::BodyExt;
 use super::{
     cloud_events, invalid, principal,
     query::{Parameters, parse_duration},
-    refuse, topic,
+    rate, refuse, topic,
 };
 use crate::{
     gateway::Door,
@@ -78,11 +78,13 @@ pub async fn publish(
     match published.await {
         Err(refusal) => refuse(&door, refusal),
         Ok((principal, request)) => {
-            match publish_one(&door, Protocol::Http, &principal, request).await {
+            let published = publish_one(&door, Protocol::Http, &principal, request).await;
+            let response = match published {
                 Ok(result) => created(&result),
                 // The funnel has counted it.
                 Err(refusal) => super::Problem(refusal).into_response(),
-            }
+            };
+            rate::say(&door, &principal.project, response)
         }
     }
 }

@@ -44,7 +44,12 @@ async fn a_publish_beyond_the_rate_is_refused_in_each_protocols_way() {
     let response = within(stage.post("/v1/messages/a", "y").send())
         .await
         .unwrap();
-    assert_eq!(response.headers()["retry-after"], "1");
+    let headers = response.headers();
+    assert_eq!(headers["retry-after"], "1");
+    let policy = "\"publish_messages_per_second\";q=1;w=1";
+    assert_eq!(headers["ratelimit-policy"], policy);
+    let left = "\"publish_messages_per_second\";r=0;t=1";
+    assert_eq!(headers["ratelimit"], left);
 
     let message = stage.call(PublishRequest {
         topic: "a".to_owned(),
