@@ -22,9 +22,9 @@ use highwater_proto::{
     },
     ids::{SessionId, ShardId},
     limits::{
-        CREDENTIAL_BYTES_MAX, MESSAGE_BYTES_MAX, MQTT_CLIENT_ID_BYTES_MAX, MQTT_CONNECT_BYTES_MAX,
-        MQTT_FILTERS_MAX, MQTT_IN_FLIGHT_MAX, MQTT_KEEP_ALIVE_S_MAX, MQTT_PACKET_BYTES_MAX,
-        MQTT_RECEIVE_MAX, MQTT_TOPIC_ALIASES_MAX, MQTT_USER_PROPERTIES_MAX,
+        MESSAGE_BYTES_MAX, MQTT_CLIENT_ID_BYTES_MAX, MQTT_CONNECT_BYTES_MAX, MQTT_FILTERS_MAX,
+        MQTT_IN_FLIGHT_MAX, MQTT_KEEP_ALIVE_S_MAX, MQTT_PACKET_BYTES_MAX, MQTT_RECEIVE_MAX,
+        MQTT_TOPIC_ALIASES_MAX, MQTT_USER_PROPERTIES_MAX,
     },
 };
 use tokio::{
@@ -261,7 +261,6 @@ fn log_in(door: &Door, connect: &Connect, page: Page) -> Result<Session, Refused
         .and_then(|said| said.data.as_ref())
         .or(connect.password.as_ref());
     let credential = credential.and_then(|bytes| std::str::from_utf8(bytes.as_bytes()).ok());
-    let credential = credential.filter(|text| text.len() <= CREDENTIAL_BYTES_MAX);
     let missing = || {
         Refusal::new(
             ErrorCode::Unauthenticated,
