@@ -12,9 +12,11 @@ mod failover;
 mod fan_out;
 mod hand_over;
 mod idle;
+mod neighbours;
 mod one_at_a_time;
 mod open_loop;
 mod pipelined;
+mod provisioning;
 mod qos_1;
 mod replay;
 mod side_by_side;
@@ -38,6 +40,8 @@ pub const NAMES: &[&str] = &[
     connections::NAME,
     doors::NAME,
     qos_1::NAME,
+    neighbours::NAME,
+    provisioning::NAME,
 ];
 
 /// Runs one.
@@ -58,6 +62,8 @@ pub async fn run(name: &str, scale: Scale) -> Result<Vec<Row>> {
         hand_over::NAME => hand_over::run(scale).await,
         cold_start::NAME => cold_start::run(scale).await,
         connections::NAME => connections::run(scale).await,
+        neighbours::NAME => neighbours::run(scale).await,
+        provisioning::NAME => provisioning::run(scale).await,
         doors::NAME => doors::run(scale).await,
         qos_1::NAME => qos_1::run(scale).await,
         _ => bail!("no such workload"),
