@@ -1,9 +1,9 @@
 //! Other people's clients at a cluster of real processes: one file a client, the script that drives it beside it. And the
-//! console, in a browser.
+//! console, in a browser, and requests that are made of the control plane's description.
 //!
 //! They need what `scripts/setup interop` installs, so `cargo test` leaves them out and `make interop` runs them. A
 //! client that is missing fails its tests, unless `HIGHWATER_E2E_WITHOUT` names it: any of `paho`, `websockets`,
-//! `grpcio`, `node`, `mosquitto`, `curl` and `chromium`, with commas between them.
+//! `grpcio`, `schemathesis`, `node`, `mosquitto`, `curl` and `chromium`, with commas between them.
 
 mod browser;
 mod chromium;
@@ -15,6 +15,7 @@ mod grpc_python;
 mod mosquitto;
 mod paho;
 mod rumqttc;
+mod schemathesis;
 mod websockets;
 
 use highwater_e2e::{
