@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p highwater-broker --example key_bench`
 
+#![expect(clippy::print_stdout, reason = "it prints what it measures")]
+
 use std::{
     hint::black_box,
     sync::Arc,
