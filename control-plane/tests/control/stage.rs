@@ -133,7 +133,12 @@ impl Stage {
         tokio::spawn(control.run_until(stop.clone()));
         Served {
             address,
-            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            // What is packed stays so, whatever other crates have reqwest do.
+            client: reqwest::Client::builder()
+                .no_proxy()
+                .no_gzip()
+                .build()
+                .unwrap(),
             _stop: stop.drop_guard(),
         }
     }
