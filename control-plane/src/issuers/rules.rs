@@ -74,8 +74,9 @@ pub fn patch(now: &Now<'_>, at: At, if_match: &IfMatch, patch: &IssuerPatch) -> 
     let stored = find(now, at)?;
     if_match.check(stored.version)?;
     let was = Issuer::of(id, project, stored);
-    let after = patch.apply(&was.settings)?;
-    if after == was.settings {
+    let before = IssuerSettings::of(&stored.value);
+    let after = patch.apply(&before)?;
+    if after == before {
         return Ok(Change::none(Answer::of(stored.version, &was)));
     }
     after.check()?;

@@ -27,9 +27,24 @@ pub struct Issuer {
     pub id: IssuerRef,
     /// The project that its tokens open.
     pub project: ProjectRef,
-    /// What it is and does.
-    #[serde(flatten)]
-    pub settings: IssuerSettings,
+    /// Its name, which no other issuer of the project has.
+    pub name: String,
+    /// What tokens say in `iss`, letter for letter.
+    pub issuer: String,
+    /// One of these is what tokens must say in `aud`.
+    pub audiences: Vec<String>,
+    /// Its public keys, as a JSON Web Key Set (RFC 7517), when they are not at an address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub jwks: Option<Value>,
+    /// Where its public keys are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks_url: Option<String>,
+    /// Tokens allow no more than this. Without any, what they say is what they allow.
+    pub permissions_max: Vec<Permission>,
+    /// Longest time from `iat` to `exp` of a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_lifetime_ms_max: Option<u64>,
     /// When the keys that it has now were fetched from their address; missing as long as none were.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks_fetched_at: Option<Timestamp>,
@@ -72,10 +87,17 @@ pub struct IssuerSettings {
 impl Issuer {
     /// As it is shown.
     pub fn of(id: IssuerId, project: ProjectId, stored: &Stored<control::Issuer>) -> Issuer {
+        let settings = IssuerSettings::of(&stored.value);
         Issuer {
             id: Id(id),
             project: Id(project),
-            settings: IssuerSettings::of(&stored.value),
+            name: settings.name,
+            issuer: settings.issuer,
+            audiences: settings.audiences,
+            jwks: settings.jwks,
+            jwks_url: settings.jwks_url,
+            permissions_max: settings.permissions_max,
+            token_lifetime_ms_max: settings.token_lifetime_ms_max,
             jwks_fetched_at: Timestamp::unless_zero(stored.value.jwks_fetched_at_ms),
             created_at: Timestamp(stored.created_at_ms),
             updated_at: Timestamp(stored.updated_at_ms),

@@ -56,6 +56,8 @@ pub async fn run(scale: Scale) -> Result<Vec<Row>> {
     let pause = Duration::from_secs_f64(scale.seconds);
     let (mut alone, mut beside) = (Histogram::new(3)?, Histogram::new(3)?);
     let flood = Flood::default();
+    // Clients connect with their first publish, which is not to be measured.
+    steady(&cluster, Duration::from_secs(2)).await?;
     for _ in 0..TURNS {
         alone.add(steady(&cluster, pause).await?)?;
         let mut flooders = flood.start(&cluster);
