@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use highwater_broker::{
     handle::{Publish, Published, Retain, ShardHandle, TopicEnd, interrupted},
+    metering::Protocol,
     refusal::{Refusal, Result},
 };
 use highwater_proto::names::TopicName;
@@ -138,6 +139,7 @@ fn publish(world: &World, topic: &TopicName, message: MessageId) -> Publish {
         policy: world.project.policy(topic).topic,
         retain: Retain::Unchanged,
         with_previous: false,
+        protocol: Protocol::Grpc,
     }
 }
 
