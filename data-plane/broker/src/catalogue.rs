@@ -198,8 +198,9 @@ impl Catalogue {
         now_ms: u64,
     ) -> Result<Principal> {
         let (id, secret_hash) = hasher.read_key(credential).ok_or_else(unknown)?;
-        let principal = self.principal(id, secret_hash, now_ms)?;
-        if self.keys.get(&id).is_some_and(|key| key.is_used(now_ms)) {
+        let key = self.keys.get(&id).ok_or_else(unknown)?;
+        let principal = self.principal_with(key, secret_hash, now_ms)?;
+        if key.is_used(now_ms) {
             principal.project.usage.meter().key_used(id, now_ms);
         }
         Ok(principal)
@@ -258,6 +259,15 @@ impl Catalogue {
 
     fn principal(&self, id: KeyId, secret_hash: SecretHash, now_ms: u64) -> Result<Principal> {
         let key = self.keys.get(&id).ok_or_else(unknown)?;
+        self.principal_with(key, secret_hash, now_ms)
+    }
+
+    fn principal_with(
+        &self,
+        key: &ApiKey,
+        secret_hash: SecretHash,
+        now_ms: u64,
+    ) -> Result<Principal> {
         let expires_at_ms = key.opens_until(secret_hash).ok_or_else(unknown)?;
         if expires_at_ms.is_some_and(|end| end <= now_ms) {
             return Err(expired());
@@ -266,7 +276,7 @@ impl Catalogue {
             project: self.open_project(key.project)?,
             permissions: key.permissions.clone(),
             expires_at_ms,
-            credential: Credential::Key(id, secret_hash),
+            credential: Credential::Key(key.id, secret_hash),
         })
     }
 

@@ -141,6 +141,14 @@ impl Traffic {
     }
 }
 
+/// A message came in over a protocol.
+pub fn came_in(traffics: &mut Traffics, protocol: Protocol, bytes: u64) {
+    if let Some(at) = place(protocol) {
+        traffics[at].messages_in += 1;
+        traffics[at].bytes_in += bytes;
+    }
+}
+
 fn traffics_to_wire(traffics: &Traffics) -> Vec<wire::Traffic> {
     let all = PROTOCOLS.into_iter().zip(traffics);
     let used = all.filter(|(_, traffic)| **traffic != Traffic::default());
@@ -216,11 +224,16 @@ impl Hour {
         }
     }
 
-    /// Adds what another shard knows of the same hour.
-    pub fn add(&mut self, other: &Hour) {
-        for (traffic, more) in self.traffic.iter_mut().zip(&other.traffic) {
+    /// So much more was used.
+    fn use_more(&mut self, more: &Traffics) {
+        for (traffic, more) in self.traffic.iter_mut().zip(more) {
             traffic.add(more);
         }
+    }
+
+    /// Adds what another shard knows of the same hour.
+    pub fn add(&mut self, other: &Hour) {
+        self.use_more(&other.traffic);
         self.stored_bytes += other.stored_bytes;
         self.peak_connections += other.peak_connections;
         for (key, used_ms) in &other.keys {

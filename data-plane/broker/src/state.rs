@@ -23,7 +23,7 @@ use rustc_hash::FxHashMap;
 
 use crate::{
     handle::{Published, Retain, TopicEnd, TopicPolicy, TopicView},
-    metering::{Ledger, Metered},
+    metering::{self, Ledger, Metered, Traffics},
     refusal::{Refusal, Result},
     segment::{Segment, TopicIdentity},
     system,
@@ -409,7 +409,7 @@ impl ShardState {
         let (base_offset, base_bytes) = (topic.next_offset, topic.next_bytes);
         let retained_before = topic.retained;
         let mut messages: Vec<Bytes> = Vec::with_capacity(publishes.len());
-        let mut protocols = Vec::with_capacity(publishes.len());
+        let mut used = Traffics::default();
         for publish in publishes {
             if publish.group != 0
                 && let Some(refusal) = refused.get(&publish.group)
@@ -462,7 +462,7 @@ impl ShardState {
             }
             topic.next_offset += 1;
             topic.next_bytes += publish.message.len() as u64;
-            protocols.push((publish.protocol(), publish.message.len() as u64));
+            metering::came_in(&mut used, publish.protocol(), publish.message.len() as u64);
             messages.push(publish.message);
             if let Some(key) = key {
                 fresh.insert((id, key), offset);
@@ -484,7 +484,7 @@ impl ShardState {
         let project = topic.identity.project;
         if !system::is_own(project) {
             let (ledger, metered) = (&mut self.ledger, &mut effects.metered);
-            ledger.appended(project, &protocols, *stored, self.time_ms, metered);
+            ledger.appended(project, &used, *stored, self.time_ms, metered);
         }
         topic.time_ms = self.time_ms;
         topic.last_position = self.next_position + messages.len() as u64 - 1;

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use highwater_proto::{cluster as wire, ids::ProjectId, limits::METER_FORGOTTEN_MS};
 use rustc_hash::FxHashMap;
 
-use super::{HOUR_MS, Hour, Protocol, key_from_wire, place, traffics_from_wire};
+use super::{HOUR_MS, Hour, Traffics, key_from_wire, traffics_from_wire};
 
 /// What the projects of a shard have used in the hour that is going on, and whose readings were taken.
 #[derive(Debug, Default)]
@@ -66,23 +66,17 @@ impl Ledger {
         }
     }
 
-    /// Messages were appended that came over a protocol.
+    /// Messages were appended, and this is what they come to.
     pub fn appended(
         &mut self,
         project: ProjectId,
-        protocols: &[(Protocol, u64)],
+        used: &Traffics,
         stored_bytes: u64,
         time_ms: u64,
         metered: &mut Metered,
     ) {
         let hour = self.enter(project, time_ms, metered);
-        for (protocol, bytes) in protocols {
-            if let Some(at) = place(*protocol) {
-                let traffic = &mut hour.traffic[at];
-                traffic.messages_in += 1;
-                traffic.bytes_in += bytes;
-            }
-        }
+        hour.use_more(used);
         hour.stored_bytes = stored_bytes;
     }
 
@@ -115,10 +109,7 @@ impl Ledger {
                 continue;
             };
             let hour = self.enter(project, time_ms, metered);
-            let more = traffics_from_wire(&read.traffic);
-            for (traffic, more) in hour.traffic.iter_mut().zip(&more) {
-                traffic.add(more);
-            }
+            hour.use_more(&traffics_from_wire(&read.traffic));
             hour.said(reading.node, read.connections, time_ms);
             for (key, used_ms) in read.keys.iter().filter_map(key_from_wire) {
                 hour.used(key, used_ms);

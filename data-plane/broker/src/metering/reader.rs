@@ -88,15 +88,17 @@ impl Reader {
     /// Takes a reading, at a time in milliseconds since the Unix epoch. What cannot be taken down now is with the next
     /// one. Says whether everything was.
     pub async fn take(&mut self, broker: &Broker, now_ms: u64) -> bool {
-        self.settle(broker).await;
-        self.make(broker, now_ms, SILENT_MS);
-        self.settle(broker).await
+        self.take_since(broker, now_ms, SILENT_MS).await
     }
 
     /// Takes the last reading: of silent connections, too.
     pub async fn take_all(&mut self, broker: &Broker, now_ms: u64) -> bool {
+        self.take_since(broker, now_ms, 0).await
+    }
+
+    async fn take_since(&mut self, broker: &Broker, now_ms: u64, silent_ms: u64) -> bool {
         let settled = self.settle(broker).await;
-        self.make(broker, now_ms, 0);
+        self.make(broker, now_ms, silent_ms);
         self.settle(broker).await && settled
     }
 
@@ -110,11 +112,10 @@ impl Reader {
             let Some(&home) = project.shards.first() else {
                 continue;
             };
-            let is_settled = |outbox: &Outbox| outbox.unsettled.is_none();
+            let outbox = self.shards.get(&home);
+            let is_settled = outbox.is_none_or(|outbox| outbox.unsettled.is_none());
             let readings = made.entry(home).or_default();
-            if !self.shards.get(&home).is_none_or(is_settled)
-                || readings.len() >= READING_PROJECTS_MAX
-            {
+            if !is_settled || readings.len() >= READING_PROJECTS_MAX {
                 continue;
             }
             let before = self.read.entry(project.id).or_default();

@@ -25,6 +25,14 @@ fn reading(number: u64, node: u64, messages_out: u64, connections: u64) -> wire:
     }
 }
 
+fn came(messages: &[(Protocol, u64)]) -> Traffics {
+    let mut traffics = Traffics::default();
+    for (protocol, bytes) in messages {
+        came_in(&mut traffics, *protocol, *bytes);
+    }
+    traffics
+}
+
 #[test]
 fn a_reading_that_is_sent_again_is_taken_once() {
     let (mut ledger, mut metered) = (Ledger::default(), Metered::default());
@@ -43,7 +51,7 @@ fn a_reading_that_is_sent_again_is_taken_once() {
 fn a_ledger_is_restored_as_it_was_stored() {
     let (mut ledger, mut metered) = (Ledger::default(), Metered::default());
     ledger.take(&reading(3, 1, 5, 2), 10, &mut metered);
-    ledger.appended(PROJECT, &[(Protocol::Http, 9)], 9, 20, &mut metered);
+    ledger.appended(PROJECT, &came(&[(Protocol::Http, 9)]), 9, 20, &mut metered);
     let hour = Hour::from_wire(&ledger.hour(PROJECT).unwrap().to_wire());
     assert_eq!(Some(&hour), ledger.hour(PROJECT));
     let mut restored = Ledger::restore([(PROJECT, hour)], ledger.meters());
@@ -59,12 +67,18 @@ fn an_hour_is_over_when_the_next_one_begins_and_what_is_stored_stays() {
     let (mut ledger, mut metered) = (Ledger::default(), Metered::default());
     ledger.appended(
         PROJECT,
-        &[(Protocol::Http, 9), (Protocol::Mqtt, 1)],
+        &came(&[(Protocol::Http, 9), (Protocol::Mqtt, 1)]),
         10,
         20,
         &mut metered,
     );
-    ledger.appended(PROJECT, &[(Protocol::Unspecified, 5)], 15, 30, &mut metered);
+    ledger.appended(
+        PROJECT,
+        &came(&[(Protocol::Unspecified, 5)]),
+        15,
+        30,
+        &mut metered,
+    );
     assert!(metered.over.is_empty());
     ledger.stores(PROJECT, 4, HOUR_MS, &mut metered);
     let (_, over) = metered.over.pop().unwrap();
