@@ -20,7 +20,7 @@ use crate::{
 mod authenticate;
 mod issuer;
 
-pub use authenticate::{Authenticator, OperatorIf};
+pub use authenticate::{Authenticator, OperatorIf, bearer};
 pub use issuer::{AdminIssuer, KeySource};
 
 /// Who asks.

@@ -12,9 +12,6 @@ use tracing::debug;
 
 use super::{AdminIssuer, Principal};
 use crate::{
-    api::Api,
-    api_keys::Holder,
-    catalogue::Catalogue,
     clock::Clock,
     metrics::Metrics,
     refusal::{Reason, Result},
@@ -67,22 +64,6 @@ impl Authenticator {
         })
     }
 
-    /// Whose API key is in these headers.
-    ///
-    /// # Errors
-    /// [`Reason::Unauthenticated`], with the same words.
-    pub fn holder(&self, headers: &HeaderMap, api: &Api) -> Result<Holder> {
-        let ms = (self.clock)();
-        let holder = bearer(headers).and_then(|text| {
-            let of = |catalogue: &Catalogue| Holder::of(catalogue, &api.hasher, text, ms);
-            api.replica.read(of)
-        });
-        holder.ok_or_else(|| {
-            self.metrics.unauthenticated.inc();
-            Reason::Unauthenticated.into()
-        })
-    }
-
     fn known(&self, headers: &HeaderMap) -> Option<Principal> {
         let credential = bearer(headers)?;
         match credential.starts_with(OPERATOR_PREFIX) {
@@ -124,7 +105,7 @@ impl Authenticator {
 }
 
 /// The one credential of a request (RFC 6750, section 2.1).
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return None;

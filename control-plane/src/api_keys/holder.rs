@@ -1,5 +1,6 @@
 //! Who is known by an API key alone: to mint tokens with it, and for nothing else here.
 
+use axum::http::HeaderMap;
 use highwater_credentials::{KeyHasher, SecretHash};
 use highwater_proto::{
     control::{self, State},
@@ -7,8 +8,10 @@ use highwater_proto::{
 };
 
 use crate::{
-    admin::Principal,
+    admin::{Principal, bearer},
+    api::Api,
     catalogue::{Catalogue, Kept as _},
+    refusal::{Reason, Result},
     shapes::{Permission, Timestamp, permissions_of},
 };
 
@@ -26,8 +29,24 @@ pub struct Holder {
 }
 
 impl Holder {
+    /// Whose API key is in the headers of a request.
+    ///
+    /// # Errors
+    /// [`Reason::Unauthenticated`], with the words that administrators get.
+    pub fn presented(api: &Api, headers: &HeaderMap) -> Result<Holder> {
+        let ms = (api.clock)();
+        let holder = bearer(headers).and_then(|text| {
+            let of = |catalogue: &Catalogue| Holder::of(catalogue, &api.hasher, text, ms);
+            api.replica.read(of)
+        });
+        holder.ok_or_else(|| {
+            api.metrics.unauthenticated.inc();
+            Reason::Unauthenticated.into()
+        })
+    }
+
     /// The holder of the key with this text, if it is good: the same that a node lets in.
-    pub fn of(catalogue: &Catalogue, hasher: &KeyHasher, text: &str, ms: u64) -> Option<Holder> {
+    fn of(catalogue: &Catalogue, hasher: &KeyHasher, text: &str, ms: u64) -> Option<Holder> {
         let (id, hash) = hasher.read_key(text)?;
         let key = &catalogue.keys.get(id)?.value;
         let project = key.parent()?;

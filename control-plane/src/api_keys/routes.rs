@@ -69,10 +69,7 @@ async fn list(
     let uses = uses(&api, &listing.caller, (tenant, project)).await?;
     api.read(&listing.caller, need, |now| {
         projects::find(now, (tenant, project))?;
-        let keys = &now.catalogue.keys;
-        let named = listing.name.as_ref().map(|name| keys.named(project, name));
-        let all = named.is_none().then(|| keys.of_after(project, after));
-        let found = named.flatten().into_iter().chain(all.into_iter().flatten());
+        let found = listing.find(&now.catalogue.keys, project, after);
         let shown = found.map(|(id, stored)| {
             let key = ApiKey::of(now.ms, id, project, stored);
             (id, key.used(&uses))

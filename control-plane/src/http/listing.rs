@@ -12,6 +12,7 @@ use super::request::query;
 use crate::{
     admin::Caller,
     api::Api,
+    catalogue::{Collection, Kept, Stored},
     refusal::{Reason, Refusal, Result, invalid},
     write::random,
 };
@@ -138,6 +139,19 @@ impl Listing {
         text.parse()
             .map(Some)
             .map_err(|_| Reason::CursorInvalid.into())
+    }
+
+    /// Those of a parent that are asked for, from behind a position on: all, or the one with the name.
+    pub fn find<'a, T: Kept>(
+        &self,
+        collection: &'a Collection<T>,
+        parent: T::Parent,
+        after: Option<T::Id>,
+    ) -> impl Iterator<Item = (T::Id, &'a Arc<Stored<T>>)> + use<'a, T> {
+        let name = self.name.as_ref();
+        let named = name.map(|name| collection.named(parent, name));
+        let all = named.is_none().then(|| collection.of_after(parent, after));
+        named.flatten().into_iter().chain(all.into_iter().flatten())
     }
 
     /// A page from items that come in order from behind [`Listing::position`]. It looks at one more than it shows.

@@ -160,7 +160,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for Presented<T> {
 
     async fn from_request(request: Request, api: &Arc<Api>) -> Result<Presented<T>> {
         let (parts, body) = request.into_parts();
-        let holder = api.authenticator.holder(&parts.headers, api)?;
+        let holder = Holder::presented(api, &parts.headers)?;
         count(&parts, api, &holder.principal())?;
         refuse_query(&parts)?;
         let body = parse(&read(&parts, body).await?)?;

@@ -43,13 +43,7 @@ async fn list(
     let need = Need::Tenant(tenant, Role::Viewer);
     api.read(&listing.caller, need, |now| {
         projects::find(now, (tenant, project))?;
-        let issuers = &now.catalogue.issuers;
-        let named = listing
-            .name
-            .as_ref()
-            .map(|name| issuers.named(project, name));
-        let all = named.is_none().then(|| issuers.of_after(project, after));
-        let found = named.flatten().into_iter().chain(all.into_iter().flatten());
+        let found = listing.find(&now.catalogue.issuers, project, after);
         let shown = found.map(|(id, stored)| (id, Issuer::of(id, project, stored)));
         listing.page(&api, &name, shown).map(Json)
     })

@@ -43,13 +43,7 @@ async fn list(
     let after: Option<AdministratorId> = listing.position(&api, &name)?;
     let need = Need::Tenant(tenant, Role::Viewer);
     api.read(&listing.caller, need, |now| {
-        let members = &now.catalogue.members;
-        let named = listing
-            .name
-            .as_ref()
-            .map(|name| members.named(tenant, name));
-        let all = named.is_none().then(|| members.of_after(tenant, after));
-        let found = named.flatten().into_iter().chain(all.into_iter().flatten());
+        let found = listing.find(&now.catalogue.members, tenant, after);
         let shown = found.map(|(id, stored)| (id, Member::of(id, tenant, stored)));
         listing.page(&api, &name, shown).map(Json)
     })

@@ -45,13 +45,7 @@ async fn list(
     let after: Option<ProjectId> = listing.position(&api, &name)?;
     let need = Need::Tenant(tenant, Role::Viewer);
     api.read(&listing.caller, need, |now| {
-        let projects = &now.catalogue.projects;
-        let named = listing
-            .name
-            .as_ref()
-            .map(|name| projects.named(tenant, name));
-        let all = named.is_none().then(|| projects.of_after(tenant, after));
-        let found = named.flatten().into_iter().chain(all.into_iter().flatten());
+        let found = listing.find(&now.catalogue.projects, tenant, after);
         let shown = found.map(|(id, stored)| (id, Project::of(id, tenant, stored)));
         listing.page(&api, &name, shown).map(Json)
     })

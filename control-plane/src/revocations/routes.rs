@@ -46,9 +46,7 @@ async fn list(
     let need = Need::Tenant(tenant, Role::Viewer);
     api.read(&listing.caller, need, |now| {
         projects::find(now, (tenant, project))?;
-        let revocations = now.catalogue.revocations.of_after(project, after);
-        // They have no names.
-        let found = revocations.filter(|_| listing.name.is_none());
+        let found = listing.find(&now.catalogue.revocations, project, after);
         let shown = found.map(|(id, stored)| (id, Revocation::of(id, project, stored)));
         listing.page(&api, &name, shown).map(Json)
     })

@@ -58,9 +58,7 @@ async fn list(State(api): State<Arc<Api>>, listing: Listing) -> Result<Json<Page
     let name = "signing keys";
     let after: Option<SigningKeyId> = listing.position(&api, name)?;
     api.read(&listing.caller, Need::Operator, |now| {
-        let keys = now.catalogue.signing_keys.of_after((), after);
-        // They have no names.
-        let found = keys.filter(|_| listing.name.is_none());
+        let found = listing.find(&now.catalogue.signing_keys, (), after);
         let shown = found.map(|(id, stored)| (id, SigningKey::of(id, stored)));
         listing.page(&api, name, shown).map(Json)
     })

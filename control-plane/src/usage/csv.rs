@@ -44,6 +44,6 @@ fn traffic(traffic: &Traffic) -> [String; 5] {
         traffic.bytes_in.to_string(),
         traffic.messages_out.to_string(),
         traffic.bytes_out.to_string(),
-        traffic.connection_minutes.to_string(),
+        traffic.connection_minutes().to_string(),
     ]
 }

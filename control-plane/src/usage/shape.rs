@@ -6,7 +6,7 @@ use highwater_proto::{
     control,
     limits::{USAGE_HOURLY_MAX, USAGE_HOURS_MAX},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
@@ -83,7 +83,7 @@ pub struct Used {
 }
 
 /// What went in and out.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Traffic {
     /// Messages that were published.
     pub messages_in: u64,
@@ -94,7 +94,9 @@ pub struct Traffic {
     /// Bytes of them.
     pub bytes_out: u64,
     /// Minutes of open connections.
-    pub connection_minutes: f64,
+    #[serde(rename = "connection_minutes", serialize_with = "as_minutes")]
+    #[schema(value_type = f64)]
+    pub connection_ms: u64,
 }
 
 impl Asked {
@@ -156,16 +158,21 @@ impl Traffic {
         self.bytes_in += more.bytes_in;
         self.messages_out += more.messages_out;
         self.bytes_out += more.bytes_out;
-        self.connection_minutes += more.connection_ms as f64 / 60_000.0;
+        self.connection_ms += more.connection_ms;
     }
 
-    /// With as many digits as mean something: milliseconds.
-    pub fn rounded(self) -> Traffic {
-        Traffic {
-            connection_minutes: (self.connection_minutes * 60_000.0).round() / 60_000.0,
-            ..self
-        }
+    /// Minutes of open connections.
+    pub fn connection_minutes(&self) -> f64 {
+        minutes(self.connection_ms)
     }
+}
+
+fn as_minutes<S: Serializer>(ms: &u64, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_f64(minutes(*ms))
+}
+
+fn minutes(ms: u64) -> f64 {
+    ms as f64 / 60_000.0
 }
 
 #[cfg(test)]

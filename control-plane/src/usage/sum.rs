@@ -23,12 +23,6 @@ pub fn sum(period: Period, projects: &[Vec<Hour>]) -> Usage {
     for hours in projects {
         add(period, hours, &mut items);
     }
-    for item in &mut items {
-        item.total = item.total.rounded();
-        for traffic in item.protocols.values_mut() {
-            *traffic = traffic.rounded();
-        }
-    }
     Usage {
         by: period.by,
         from: start_of(period.from_hour),
@@ -101,7 +95,7 @@ mod tests {
             .map(|i| (i.total.messages_in, i.peak_connections, i.stored_bytes))
             .collect();
         assert_eq!(seen, [(5, 4, 15), (5, 1, 22)]);
-        assert_eq!(usage.items[0].total.connection_minutes, 3.0);
+        assert_eq!(usage.items[0].total.connection_minutes(), 3.0);
         assert_eq!(usage.items[1].protocols["mqtt"].messages_in, 5);
 
         let hourly = Period {
