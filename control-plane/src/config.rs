@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
+use highwater_certificates::TlsFiles;
 use highwater_credentials::OperatorKeyHash;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     admin::{KeySource, OperatorIf},
     fetch::Reach,
-    tls::TlsFiles,
 };
 
 mod file;

@@ -4,6 +4,7 @@ use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::{Router, middleware::from_fn_with_state};
+use highwater_certificates::{Certificates, TlsFiles};
 use highwater_credentials::{KeyHasher, Sealer, ServiceCredential};
 use prometheus_client::registry::Registry;
 use tokio::{
@@ -16,7 +17,6 @@ use tracing::{info, warn};
 use crate::{
     admin::{AdminIssuer, Authenticator},
     api::Api,
-    certificates::Certificates,
     clock::{self, Clock},
     config::Config,
     console,
@@ -28,7 +28,7 @@ use crate::{
     nodes::Nodes,
     openapi,
     replica::Replica,
-    serve::{Port, Tls},
+    serve::{ALPN_PROTOCOLS, Port, Tls},
     signing_keys, sweeper,
     tasks::{OnStop, Tasks},
     write::{Memory, Writer},
@@ -141,9 +141,11 @@ fn tls(config: &Config, tasks: &Tasks) -> anyhow::Result<Option<Tls>> {
     let Some(files) = &config.tls else {
         return Ok(None);
     };
-    let certificates = Certificates::read(files.clone())?;
+    let make = |files: &TlsFiles| files.server(&ALPN_PROTOCOLS).map(Arc::new);
+    let mut certificates = Certificates::read("listen", files.clone(), make)?;
     let newest = certificates.newest();
-    tasks.spawn("certificates", OnStop::Drop, certificates.watch());
+    let watch = async move { certificates.watch().await };
+    tasks.spawn("certificates", OnStop::Drop, watch);
     Ok(Some(newest))
 }
 

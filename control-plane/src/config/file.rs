@@ -6,6 +6,7 @@ use std::{
 };
 
 use axum::http::Uri;
+use highwater_certificates::TlsFiles;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,6 @@ use crate::{
     admin::{KeySource, OperatorIf},
     fetch::Reach,
     telemetry,
-    tls::TlsFiles,
 };
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -8,11 +8,10 @@ use std::{
     time::Duration,
 };
 
+use highwater_certificates::TlsFiles;
 use highwater_gateway::Options;
 use highwater_proto::{ids::NodeId, limits::SHARDS_MAX};
 use secrecy::{ExposeSecret, SecretString};
-
-use crate::tls::TlsFiles;
 
 mod file;
 pub mod keys;

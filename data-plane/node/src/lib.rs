@@ -13,7 +13,6 @@
 //! Reading order: `config.rs`, `node.rs`, `shutdown.rs`, `health.rs`, then the rest.
 
 mod catalogue;
-mod certificates;
 pub mod clock;
 pub mod config;
 pub mod health;
@@ -23,7 +22,6 @@ pub mod process;
 pub mod shutdown;
 pub mod tasks;
 pub mod telemetry;
-pub mod tls;
 
 pub use config::Config;
 pub use node::Node;

@@ -15,6 +15,7 @@ use highwater_broker::{
     metering::Reader,
     quota::exchange::Exchange,
 };
+use highwater_certificates::{Certificates, TlsError, TlsFiles};
 use highwater_cluster::{
     Blocking, Cluster, ClusterConfig, PeerAddress, PeerTls, RetentionOf, Sizes, StartError,
     TcpTransport, data_paths,
@@ -32,16 +33,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
-    catalogue,
-    certificates::Certificates,
-    clock,
+    catalogue, clock,
     config::{Config, Door},
     health::{Health, Phase},
     metrics,
     shutdown::{self, Step},
     tasks::Tasks,
     telemetry,
-    tls::{TlsError, TlsFiles},
 };
 
 /// How often watchers of the gRPC health service hear of a change.

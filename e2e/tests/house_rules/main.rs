@@ -22,6 +22,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("highwater-broker", &["proto", "credentials"]),
     ("highwater-storage", &["proto", "broker"]),
     ("highwater-cluster", &["proto", "broker", "storage"]),
+    ("highwater-certificates", &[]),
     ("highwater-mqtt", &[]),
     ("highwater-websocket", &[]),
     (
@@ -30,9 +31,19 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ),
     (
         "highwater-node",
-        &["proto", "broker", "storage", "cluster", "gateway"],
+        &[
+            "proto",
+            "certificates",
+            "broker",
+            "storage",
+            "cluster",
+            "gateway",
+        ],
     ),
-    ("highwater-control-plane", &["proto", "credentials"]),
+    (
+        "highwater-control-plane",
+        &["proto", "credentials", "certificates"],
+    ),
     (
         "highwater",
         &["proto", "credentials", "node", "control-plane"],
@@ -54,6 +65,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
 const FOLDERS: &[&str] = &[
     "proto",
     "credentials",
+    "certificates",
     "data-plane",
     "control-plane",
     "cli",
@@ -63,7 +75,14 @@ const FOLDERS: &[&str] = &[
     "e2e/tests",
 ];
 /// Those of what is shipped.
-const SHIPPED: &[&str] = &["proto", "credentials", "data-plane", "control-plane", "cli"];
+const SHIPPED: &[&str] = &[
+    "proto",
+    "credentials",
+    "certificates",
+    "data-plane",
+    "control-plane",
+    "cli",
+];
 
 /// What a broker that reads no clock and does no I/O has no use for.
 const NOT_IN_BROKER: &[&str] = &[
@@ -199,7 +218,12 @@ fn a_library_is_in_the_manifests_of_its_own_crates_only() {
 #[test]
 fn only_the_clock_reads_the_time_of_day() {
     let clocks = ["data-plane/node/src/clock.rs", "control-plane/src/clock.rs"];
-    let services = ["data-plane/", "control-plane/", "credentials/"];
+    let services = [
+        "data-plane/",
+        "control-plane/",
+        "credentials/",
+        "certificates/",
+    ];
     for source in shipped().filter(|s| is_at_home(&s.place, &services)) {
         let reads = source
             .paths()

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use highwater_certificates::TlsFiles;
 use highwater_gateway::Options;
 use highwater_proto::{
     ids::NodeId,
@@ -16,7 +17,6 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::{Config, Door, Log, LogFormat, SECRET_BYTES_MIN, Traces, check_shards};
-use crate::tls::TlsFiles;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,56 +1,57 @@
-//! The certificate of the door: read again when its files change, so that a renewed one needs no restart.
+//! The certificates of a door, for clients or for other nodes: read again when their files change, so that a
+//! renewed one needs no restart.
 //!
 //! Connections keep what they were opened with. Files that cannot be used, such as a certificate whose key has
 //! not been written yet, change nothing: what was read last stays in use, and is said in the log.
 
-use std::{convert::Infallible, fs, sync::Arc, time::Duration};
-
-use rustls::ServerConfig;
+use std::{convert::Infallible, fs, time::Duration};
 
 use tokio::{sync::watch, time::sleep};
 use tracing::{error, info};
 
-use crate::{
-    serve::{ALPN_PROTOCOLS, Tls},
-    tls::{TlsError, TlsFiles},
-};
+use crate::{TlsError, TlsFiles};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The files of the door, and what it has made of them last.
-pub struct Certificates {
+/// The files of one door, and what it has made of them last.
+pub struct Certificates<T> {
+    door: &'static str,
     files: TlsFiles,
+    make: fn(&TlsFiles) -> Result<T, TlsError>,
     /// Of all files, as they were looked at last.
     contents: Vec<Vec<u8>>,
-    newest: watch::Sender<Arc<ServerConfig>>,
+    newest: watch::Sender<T>,
 }
 
-impl Certificates {
+impl<T> Certificates<T> {
     /// Reads the files for the first time, to make settings of TLS from them.
     ///
     /// # Errors
     /// [`TlsError`] when one is missing or wrong.
-    pub fn read(files: TlsFiles) -> Result<Certificates, TlsError> {
+    pub fn read(
+        door: &'static str,
+        files: TlsFiles,
+        make: fn(&TlsFiles) -> Result<T, TlsError>,
+    ) -> Result<Certificates<T>, TlsError> {
         let contents = contents(&files);
-        let settings = Arc::new(files.server(&ALPN_PROTOCOLS)?);
+        let settings = make(&files)?;
         Ok(Certificates {
+            door,
             files,
+            make,
             contents,
             newest: watch::Sender::new(settings),
         })
     }
 
     /// What is in use for new connections.
-    pub fn newest(&self) -> Tls {
+    pub fn newest(&self) -> watch::Receiver<T> {
         self.newest.subscribe()
     }
 
     /// Looks at the files, for ever.
-    ///
-    /// # Errors
-    /// Never.
-    pub async fn watch(mut self) -> Result<(), Infallible> {
+    pub async fn watch(&mut self) -> Result<(), Infallible> {
         loop {
             sleep(LOOK).await;
             let contents = contents(&self.files);
@@ -58,12 +59,12 @@ impl Certificates {
                 continue;
             }
             self.contents = contents;
-            match self.files.server(&ALPN_PROTOCOLS) {
+            match (self.make)(&self.files) {
                 Ok(settings) => {
-                    self.newest.send_replace(Arc::new(settings));
-                    info!("the certificate was read again");
+                    self.newest.send_replace(settings);
+                    info!(door = self.door, "the certificate was read again");
                 }
-                Err(error) => error!(%error, "the certificate in use stays"),
+                Err(error) => error!(door = self.door, %error, "the certificate in use stays"),
             }
         }
     }
